@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Places at which a test may kill the process with SIGKILL. Nothing at all is
+ * compiled in unless GW_FAULT_POINTS is defined (`make FAULT=1`). There,
+ * GODWIT_KILL_AT=NAME[:N] in the environment kills at the Nth passing
+ * (default 1) of the point NAME; GODWIT_KILL_AT=any:N at the Nth of all.
+ */
+#ifndef GW_FAULT_H
+#define GW_FAULT_H
+
+#ifdef GW_FAULT_POINTS
+void gw_fault_point(const char *name);
+#else
+#define gw_fault_point(name) ((void)0)
+#endif
+
+#endif

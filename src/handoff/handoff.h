@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Hand-off: stop the writers, and give the device's work to the target. One
+ * interface, providers handoff_freeze.c, handoff_exec.c, handoff_none.c.
+ * Calls come in the order of enum gw_handoff_state; gw_handoff.c checks it.
+ *
+ * Rule 6, one owner: a watchdog child (freeze, exec) shares the state. It takes
+ * the source back when the deadline passes or this process dies before the
+ * commit record is in the journal; after it, it finishes the switch.
+ */
+#ifndef GW_HANDOFF_H
+#define GW_HANDOFF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "blkinfo.h"
+#include "err.h"
+
+enum gw_handoff_kind { GW_HANDOFF_FREEZE, GW_HANDOFF_EXEC, GW_HANDOFF_NONE };
+
+enum gw_handoff_state {
+	GW_HANDOFF_NEW,
+	GW_HANDOFF_PREPARED,
+	GW_HANDOFF_QUIESCED,
+	GW_HANDOFF_COMMITTING,		/* the watchdog no longer takes the source back by time */
+	GW_HANDOFF_SWITCHED,
+	GW_HANDOFF_RESUMED,
+	GW_HANDOFF_ABORTED,
+};
+
+struct gw_handoff_config {
+	enum gw_handoff_kind kind;
+	const char *migration;		/* name */
+	const struct gw_node *source, *target;
+	const char *state_dir;
+	const char *const *keep_writable;	/* NULL-terminated paths that must not be frozen (state dir, binary, stdout, ...) */
+	/* exec: shell commands, NULL for none. */
+	const char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;
+	uint64_t exec_timeout_ns;	/* of each command (default 30 s) */
+	uint64_t deadline_ns;		/* from quiesce to commit, then the watchdog takes the source back */
+};
+
+struct gw_handoff;
+
+int gw_handoff_create(struct gw_handoff **handoff, const struct gw_handoff_config *config);
+/* Aborts if that is still due. Reaps the watchdog. NULL is fine. */
+void gw_handoff_destroy(struct gw_handoff *handoff);
+
+/*
+ * All that can fail, fails here, before anything is copied: freeze: every user
+ * of the source is a mounted file system that can be frozen and shut down, none
+ * of keep_writable on it, memory locked. Forks nothing. Errors are said
+ * (GW_EXIT_CANNOT).
+ */
+int gw_handoff_prepare(struct gw_handoff *handoff, struct gw_diag *diag);
+
+/* syncfs of what freeze will freeze (others: nothing). *cost_ns: how long it took. Any time after prepare. */
+int gw_handoff_sync(struct gw_handoff *handoff, uint64_t *cost_ns, struct gw_diag *diag);
+
+/*
+ * What the QUIESCING record must hold so that gw_handoff_recover() can work from
+ * it; a JSON object as text, borrowed until destroy. After prepare.
+ */
+const char *gw_handoff_recovery_json(struct gw_handoff *handoff);
+
+/*
+ * Stops the writers; arms the watchdog first. On failure nothing stays stopped.
+ * -ETIME: commands or FIFREEZE took longer than allowed.
+ */
+int gw_handoff_quiesce(struct gw_handoff *handoff, struct gw_diag *diag);
+
+/* Right before the commit record is written. -ETIME: the watchdog has taken the source back; abort. */
+int gw_handoff_begin_commit(struct gw_handoff *handoff, struct gw_diag *diag);
+
+/* After the commit record is durable: source shut down and thawed (freeze), user's switch command (exec). */
+int gw_handoff_switch(struct gw_handoff *handoff, struct gw_diag *diag);
+/* The workload goes on, on the target: user's resume command (exec). */
+int gw_handoff_resume(struct gw_handoff *handoff, struct gw_diag *diag);
+
+/* Back to the source, from every state before the commit record; after it -EPERM. Safe to call twice. */
+int gw_handoff_abort(struct gw_handoff *handoff, struct gw_diag *diag);
+
+/*
+ * For a dead migration, whoever cleans up: from the QUIESCING record's
+ * recovery JSON. committed says which way: thaw / abort command, or shut down
+ * then thaw / switch and resume commands. Safe to run twice. Return: 0 or the
+ * first error, said.
+ */
+int gw_handoff_recover(const char *recovery_json, bool committed, struct gw_diag *diag);
+
+/*
+ * Does the journal in state_dir hold a commit record? Set by the replicator at
+ * start (handoff is below it); the watchdog child calls it after a death.
+ * Return: 1, 0, or negative errno (unclear: the watchdog then leaves things frozen
+ * for `godwit cleanup` and says so on stderr).
+ */
+typedef int (*gw_handoff_committed_fn)(const char *state_dir);
+extern gw_handoff_committed_fn gw_handoff_committed;
+
+#endif
