@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the BPF programs and user space share: the values of the maps that are
+ * pinned in bpffs. Fixed-width fields only, no padding. A change here that an
+ * older godwit would misread needs a new GW_TRACK_VERSION.
+ */
+#ifndef GODWIT_BPF_ABI_H
+#define GODWIT_BPF_ABI_H
+
+#ifdef __bpf__
+typedef unsigned int gw_u32;
+typedef unsigned long long gw_u64;
+#else
+#include <stdint.h>
+typedef uint32_t gw_u32;
+typedef uint64_t gw_u64;
+#endif
+
+#define GW_COMPLETE_COPIES 3
+
+/* No program marks more words than this in one go; what is longer goes to the coarse bitmap. */
+#define GW_MARK_WORDS_MAX 512
+/* So the coarse bitmap is never longer than one go. */
+#define GW_COARSE_BITS_MAX (GW_MARK_WORDS_MAX * 64)
+#define GW_COARSE_SHIFT_MIN 9
+/* A unit of up to this many words is marked exactly at the two ends of a long range. */
+#define GW_COARSE_UNIT_WORDS_EXACT 256
+/* Ranges in one discard; the NVMe limit. */
+#define GW_DISCARD_RANGES_MAX 256
+/* Hash entries beside the slots: requests with a tag past the slots, or all bios. */
+#define GW_STRAYS_REQUESTS 1024
+#define GW_STRAYS_BIOS 16384
+
+/* A write in flight. Indexed by hardware queue and tag, or in the hash `strays` by its address. */
+struct gw_bpf_slot {
+	gw_u64 holder;			/* address of the request or bio in flight; 0: none */
+	gw_u64 first_sector;		/* on the disk, within what is tracked; the hull for discards */
+	gw_u64 end_sector;
+	gw_u64 submitted_ns;		/* CLOCK_MONOTONIC */
+	gw_u64 done;			/* requests: holder whose completion an earlier copy has counted */
+	gw_u64 done_ns;			/* bios: when the first copy saw the completion */
+	gw_u32 flags;			/* GW_SLOT_* */
+	gw_u32 op;			/* the kernel's number, for people */
+	gw_u64 reserved;
+};
+
+#define GW_SLOT_REQUEUED 0x100u	/* given back, to be submitted again: no completion was lost */
+#define GW_SLOT_SEEN(copy) (1u << (copy))	/* bios: this copy (1 to 3) saw the completion */
+
+/* Rare events. Counters and flags change by atomic operations only. */
+struct gw_bpf_state {
+	gw_u64 flags;			/* GW_STATE_* */
+	gw_u64 lost_found;
+	gw_u64 unseen_submissions;
+	gw_u64 coarse_marks;
+	gw_u64 whole_device_marks;	/* user space counts them, when it takes the flags */
+	gw_u64 strays_full;
+	gw_u64 reserved[2];
+};
+
+/* Why everything is to be copied. Several may stand. */
+#define GW_STATE_PASSTHROUGH 0x1u	/* a command went past the block layer's operations */
+#define GW_STATE_UNKNOWN_OP 0x2u	/* an operation that this version does not know */
+#define GW_STATE_RESET_ALL 0x4u	/* all zones were reset */
+#define GW_STATE_MANY_RANGES 0x8u	/* a discard with more than GW_DISCARD_RANGES_MAX ranges */
+#define GW_STATE_UNSEEN_BIO 0x10u	/* a bio completed whose submission was not seen and whose range is gone */
+#define GW_STATE_TOO_LONG 0x20u	/* a range that no loop covers (a bug if it is ever seen) */
+#define GW_STATE_WHOLE 0x3fu
+/* The disk of that number is another one than at the start. */
+#define GW_STATE_OTHER_DISK 0x100u
+
+/*
+ * Per CPU, and each field has one program that changes it: the kernel never runs
+ * one program twice on a CPU, so nothing here needs an atomic operation.
+ */
+struct gw_bpf_stats {
+	gw_u64 writes;			/* these three: the submission program */
+	gw_u64 write_bytes;
+	gw_u64 discards;
+	gw_u64 completions[GW_COMPLETE_COPIES];	/* counted by the copy that came first */
+	gw_u64 reserved[2];
+};
+
+#define GW_TRACK_MAGIC 0x54525747u	/* "GWRT" */
+#define GW_TRACK_VERSION 1u
+
+#define GW_TRACK_BIO_BASED 0x1u
+#define GW_TRACK_PARTITION 0x2u
+#define GW_TRACK_ZONED 0x4u
+#define GW_TRACK_READ_ONLY 0x8u
+
+/* Programs whose recursion_misses are watched. */
+enum gw_track_program {
+	GW_PROGRAM_SUBMIT,
+	GW_PROGRAM_COMPLETE1,
+	GW_PROGRAM_COMPLETE2,
+	GW_PROGRAM_COMPLETE3,
+	GW_PROGRAMS_WATCHED,
+};
+
+/*
+ * The map `header`, one entry, pinned last: where it is, the rest is. Everything
+ * up to `diskseq` keeps its place in all versions to come, so that each
+ * can tell which disk another one tracks.
+ */
+struct gw_track_header {
+	gw_u32 magic;
+	gw_u32 version;
+	gw_u32 header_bytes;
+	gw_u32 flags;			/* GW_TRACK_* */
+	gw_u32 disk_major, disk_minor;
+	gw_u64 diskseq;
+
+	gw_u64 generation;		/* random, never 0 */
+	gw_u32 major, minor;		/* of the node: the disk, or one of its partitions */
+	gw_u64 node_bytes;
+	gw_u64 first_sector;		/* of the node, on the disk */
+	gw_u64 size_bytes;		/* tracked from there */
+	gw_u32 grain_bytes;
+	gw_u32 coarse_shift;		/* a coarse bit stands for 2^this grains */
+	gw_u64 words;			/* of live, pending and copying */
+	gw_u64 coarse_words;
+	gw_u32 hw_queues, tags_per_queue;	/* of the slots */
+	gw_u32 logical_bytes, physical_bytes;
+	gw_u64 started_wall_ns;
+	/* How far take has looked: misses then, and when they last had grown. */
+	gw_u64 misses_seen[GW_PROGRAMS_WATCHED];
+	gw_u64 misses_grew_ns[GW_PROGRAMS_WATCHED];
+	gw_u64 reserved[8];
+	char name[64];
+	char disk_name[64];
+	char stable_id[128];
+	char path[4096];
+};
+
+_Static_assert(sizeof(struct gw_bpf_slot) == 64, "a cache line");
+_Static_assert(sizeof(struct gw_bpf_state) == 64, "gw_bpf_state");
+_Static_assert(sizeof(struct gw_bpf_stats) == 64, "gw_bpf_stats");
+_Static_assert(__builtin_offsetof(struct gw_track_header, diskseq) == 24, "kept in all versions");
+_Static_assert(__builtin_offsetof(struct gw_track_header, generation) == 32, "no padding");
+_Static_assert(__builtin_offsetof(struct gw_track_header, misses_seen) == 120, "no padding");
+_Static_assert(__builtin_offsetof(struct gw_track_header, name) == 248, "no padding");
+_Static_assert(sizeof(struct gw_track_header) == 248 + 64 + 64 + 128 + 4096, "no padding");
+
+#endif
