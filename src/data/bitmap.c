@@ -136,39 +136,39 @@ void gw_bitmap_take_run(struct gw_bitmap *from, struct gw_bitmap *live, struct g
 	}
 }
 
-/* The first grain at or after `grain` whose bit is `set`; the size if there is none. */
-static uint64_t next_bit(const struct gw_bitmap *bitmap, uint64_t grain, bool set)
+/* The first grain from `grain` to before `end` whose bit is `set`; end if there is none. */
+static uint64_t next_bit(const struct gw_bitmap *bitmap, uint64_t grain, uint64_t end, bool set)
 {
 	const uint64_t flip = set ? 0 : ~UINT64_C(0);
 
-	while (grain < bitmap->size_grains) {
+	while (grain < end) {
 		const uint64_t word = (atomic_load_explicit(&bitmap->words[grain / 64],
 							    memory_order_acquire) ^ flip) >>
 				      grain % 64;
 
 		if (word != 0) {
 			grain += (uint64_t)__builtin_ctzll(word);
-			return grain < bitmap->size_grains ? grain : bitmap->size_grains;
+			return grain < end ? grain : end;
 		}
 		grain = (grain | 63) + 1;
 	}
-	return bitmap->size_grains;
+	return end;
 }
 
 bool gw_bitmap_next_run(const struct gw_bitmap *bitmap, uint64_t *cursor, uint64_t max_grains,
 			struct gw_run *run)
 {
-	const uint64_t first = next_bit(bitmap, *cursor, true);
-	uint64_t end;
+	const uint64_t first = next_bit(bitmap, *cursor, bitmap->size_grains, true);
+	uint64_t end = bitmap->size_grains;
 
 	assert(max_grains > 0);
 	if (first == bitmap->size_grains) {
 		*cursor = first;
 		return false;
 	}
-	end = next_bit(bitmap, first, false);
 	if (end - first > max_grains)
 		end = first + max_grains;
+	end = next_bit(bitmap, first, end, false);
 	*run = (struct gw_run){ first, end - first };
 	*cursor = end;
 	return true;

@@ -64,6 +64,9 @@ int gw_node_check_same(const struct gw_node *node, struct gw_diag *diag);
  */
 bool gw_nodes_overlap(const struct gw_node *a, const struct gw_node *b, char *why, size_t why_bytes);
 
+/* The one direction of it: is upper stored, at any depth, on (a part of) lower? Not for the same device. */
+bool gw_node_is_stored_on(const struct gw_node *upper, const struct gw_node *lower);
+
 /* Opens exclusively for a moment. Return: true if somebody (mount, md, dm, swap) has claimed it. */
 bool gw_node_is_claimed(const struct gw_node *node);
 

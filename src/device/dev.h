@@ -30,7 +30,11 @@ struct gw_io {
 	enum gw_io_op op;
 	enum gw_end end;
 	void *data;			/* inside the slab, borrowed until done; NULL for ZERO and FLUSH */
-	uint64_t offset_bytes, length_bytes;	/* aligned to align_bytes, except ZERO's and READ's end at the device's end */
+	/*
+	 * Aligned to align_bytes, except that READ and ZERO may end at the device's
+	 * end. WRITE never may: a file's last unit is written whole, and grows it.
+	 */
+	uint64_t offset_bytes, length_bytes;
 };
 
 struct gw_io_done {
@@ -51,8 +55,9 @@ struct gw_dev_ops {
 	int (*submit)(void *self, uint32_t tag, const struct gw_io *io);
 	/*
 	 * Sends what is queued; waits up to timeout_ns for one completion at least.
-	 * bytes[i] is what one attempt moved (may be short) or negative errno.
-	 * Return: how many (0 on timeout), or negative errno.
+	 * bytes[i] is what one attempt moved (may be short), length_bytes for a ZERO
+	 * or FLUSH that was done, or negative errno.
+	 * Return: how many (0 on a timeout or a signal), or negative errno.
 	 */
 	int (*reap)(void *self, uint32_t *tags, int64_t *bytes, uint32_t max, uint64_t timeout_ns);
 	void (*close)(void *self);
@@ -61,7 +66,7 @@ struct gw_dev_ops {
 struct gw_dev_rules {
 	uint32_t eio_tries;		/* attempts for -EIO and its kind (default 3) */
 	uint32_t busy_tries;		/* attempts for -EAGAIN, -EINTR, -ENOMEM, -EBUSY (default 1000) */
-	uint64_t retry_wait_ns;		/* before an attempt after -EIO or a busy answer (default 10 ms / 1 ms) */
+	uint64_t retry_wait_ns;		/* before another attempt (default 10 ms); busy: a tenth of it */
 };
 
 struct gw_dev_stats {
@@ -90,7 +95,11 @@ void gw_dev_submit(struct gw_dev *dev, uint32_t tag, const struct gw_io *io);
 /* Return: how many I/Os ended (0: none within timeout_ns), or negative errno if the queue itself broke. */
 int gw_dev_reap(struct gw_dev *dev, struct gw_io_done *done, uint32_t max, uint64_t timeout_ns);
 
-/* The real one. Opens nothing: descriptors are borrowed and must be open O_DIRECT where align_bytes > 1. */
+/*
+ * The real one, for the thread that opens it. Opens no file: descriptors are
+ * borrowed and must be open O_DIRECT where align_bytes > 1. A target file may
+ * grow by less than align_bytes at its end: who opened it truncates it at last.
+ */
 struct gw_dev_uring_config {
 	int fd[GW_ENDS];		/* source read-only */
 	struct gw_end_info ends[GW_ENDS];
