@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "track_load.h"
+
+#include <assert.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "gw_block.skel.h"
+#include "track_pins.h"
+
+#define BTF_PATH "/sys/kernel/btf/vmlinux"
+#define TAGS_MIN 64
+
+/* What libbpf says: the first complaint is the one that helps. One start at a time per thread. */
+static _Thread_local struct gw_diag *print_diag;
+static _Thread_local char complaint[256];
+
+static int print(enum libbpf_print_level level, const char *format, va_list args)
+{
+	char line[512];
+	size_t length;
+
+	vsnprintf(line, sizeof(line), format, args);
+	length = strcspn(line, "\n");
+	line[length] = '\0';
+	if (level == LIBBPF_WARN && complaint[0] == '\0')
+		snprintf(complaint, sizeof(complaint), "%.255s",
+			 strncmp(line, "libbpf: ", 8) == 0 ? line + 8 : line);
+	if (level != LIBBPF_DEBUG)
+		gw_say(print_diag, GW_DEBUG, "%s", line);
+	return 0;
+}
+
+static void listen_to_libbpf(struct gw_diag *diag)
+{
+	libbpf_set_print(print);
+	print_diag = diag;
+	complaint[0] = '\0';
+}
+
+/* Of libbpf's call that just failed. */
+static int fail_load(struct gw_diag *diag, int err, const char *what)
+{
+	assert(err < 0);
+	return gw_fail_exit(diag, GW_EXIT_CANNOT, err, "cannot %s: %s%s%s%s", what, strerror(-err),
+			    complaint[0] != '\0' ? " (" : "", complaint,
+			    complaint[0] != '\0' ? ")" : "");
+}
+
+struct gw_map_shape gw_map_shape(enum gw_map map, const struct gw_plan *plan)
+{
+	static const struct {
+		const char *pin;
+		uint32_t type, value_bytes;
+	} rows[GW_MAPS] = {
+		[GW_MAP_LIVE] = { "live", BPF_MAP_TYPE_ARRAY, 8 },
+		[GW_MAP_PENDING] = { "pending", BPF_MAP_TYPE_ARRAY, 8 },
+		[GW_MAP_COPYING] = { "copying", BPF_MAP_TYPE_ARRAY, 8 },
+		[GW_MAP_COARSE] = { "coarse", BPF_MAP_TYPE_ARRAY, 8 },
+		[GW_MAP_STATE] = { "state", BPF_MAP_TYPE_ARRAY, sizeof(struct gw_bpf_state) },
+		[GW_MAP_SLOTS] = { "slots", BPF_MAP_TYPE_ARRAY, sizeof(struct gw_bpf_slot) },
+		[GW_MAP_STRAYS] = { "strays", BPF_MAP_TYPE_HASH, sizeof(struct gw_bpf_slot) },
+		[GW_MAP_STATS] = { "stats", BPF_MAP_TYPE_PERCPU_ARRAY,
+				   sizeof(struct gw_bpf_stats) },
+		[GW_MAP_HEADER] = { GW_PIN_HEADER, BPF_MAP_TYPE_ARRAY,
+				    sizeof(struct gw_track_header) },
+	};
+	struct gw_map_shape shape = {
+		.pin = rows[map].pin,
+		.type = rows[map].type,
+		.key_bytes = map == GW_MAP_STRAYS ? 8 : 4,
+		.value_bytes = rows[map].value_bytes,
+		.flags = rows[map].type == BPF_MAP_TYPE_ARRAY ? BPF_F_MMAPABLE : 0,
+		.entries = 1,
+	};
+
+	if (map == GW_MAP_LIVE || map == GW_MAP_PENDING || map == GW_MAP_COPYING)
+		shape.entries = plan->geom.words;
+	else if (map == GW_MAP_COARSE)
+		shape.entries = plan->coarse_words;
+	else if (map == GW_MAP_SLOTS && !plan->bio_based)
+		shape.entries = (uint64_t)plan->hw_queues * plan->tags_per_queue;
+	else if (map == GW_MAP_STRAYS)
+		shape.entries = plan->bio_based ? GW_STRAYS_BIOS : GW_STRAYS_REQUESTS;
+	/* The kernel rounds each value up to 8 bytes; ours have that size. */
+	if (shape.type == BPF_MAP_TYPE_ARRAY)
+		shape.mmap_bytes = shape.entries * shape.value_bytes;
+	return shape;
+}
+
+const char *gw_link_pin(unsigned int link)
+{
+	static const char *const pins[GW_LINKS] = {
+		"link_submit", "link_complete1", "link_complete2", "link_complete3",
+		"link_requeue",
+	};
+
+	assert(link < GW_LINKS);
+	return pins[link];
+}
+
+int gw_disk_attribute(const struct gw_node *node, const char *attribute, char *text,
+		      size_t text_bytes)
+{
+	char path[128];
+	FILE *file;
+	bool found;
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s", major(node->disk_dev),
+		 minor(node->disk_dev), attribute);
+	text[0] = '\0';
+	file = fopen(path, "re");
+	if (file == NULL)
+		return -ENOENT;
+	found = fgets(text, (int)text_bytes, file) != NULL;
+	fclose(file);
+	text[strcspn(text, "\n")] = '\0';
+	return found ? 0 : -ENOENT;
+}
+
+static uint64_t read_disk_number(const struct gw_node *node, const char *attribute)
+{
+	char text[64];
+
+	return gw_disk_attribute(node, attribute, text, sizeof(text)) == 0 ?
+	       strtoull(text, NULL, 10) : 0;
+}
+
+/*
+ * raid0, linear and bcache send the very bio that they got to the disk below: it
+ * completes there, often unseen. Device-mapper and the other md levels clone it.
+ */
+static bool passes_bios_on(const struct gw_node *node)
+{
+	char level[32];
+
+	if (strncmp(node->disk_name, "bcache", 6) == 0)
+		return true;
+	return gw_disk_attribute(node, "md/level", level, sizeof(level)) == 0 &&
+	       (strcmp(level, "raid0") == 0 || strcmp(level, "linear") == 0);
+}
+
+static int check_node(const struct gw_node *node, struct gw_diag *diag)
+{
+	if (node->kind != GW_NODE_BLOCK)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOTBLK,
+				    "%s is no block device: writes to it cannot be tracked",
+				    node->path);
+	if (node->is_multipath_head)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
+				    "%s is an NVMe multipath head: the source `nvme`, which sees its "
+				    "paths, is not in this version", node->path);
+	if (!node->is_request_based && passes_bios_on(node))
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
+				    "%s passes its bios on to the disks below, where their completion "
+				    "is not seen: track those disks, one by one", node->path);
+	if (node->size_bytes == 0)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOMEDIUM, "%s has no size",
+				    node->path);
+	return 0;
+}
+
+/* The finest unit with which the coarse bitmap fits one loop of the programs. */
+void gw_plan_coarse(struct gw_plan *plan)
+{
+	uint64_t bits;
+
+	plan->coarse_shift = GW_COARSE_SHIFT_MIN;
+	while (((plan->geom.size_grains - 1) >> plan->coarse_shift) + 1 > GW_COARSE_BITS_MAX)
+		plan->coarse_shift++;
+	bits = ((plan->geom.size_grains - 1) >> plan->coarse_shift) + 1;
+	plan->coarse_words = (bits + 63) / 64;
+}
+
+/* With a scheduler its tags count, as many as nr_requests; more than planned go to the hash. */
+static void plan_slots(struct gw_plan *plan)
+{
+	const uint64_t requests = read_disk_number(&plan->node, "queue/nr_requests");
+	uint32_t want = plan->node.tags_per_queue;
+
+	if (requests <= GW_TAGS_MAX && requests > want)
+		want = (uint32_t)requests;
+	plan->hw_queues = plan->node.hw_queues > 0 ? plan->node.hw_queues : 1;
+	plan->tags_per_queue = TAGS_MIN;
+	while (plan->tags_per_queue < want && plan->tags_per_queue < GW_TAGS_MAX)
+		plan->tags_per_queue *= 2;
+	while (plan->hw_queues > GW_SLOTS_MAX / plan->tags_per_queue)
+		plan->hw_queues /= 2;
+}
+
+int gw_plan_make(struct gw_plan *plan, const struct gw_node *node, uint32_t grain_bytes,
+		 uint64_t size_bytes, struct gw_diag *diag)
+{
+	int err;
+
+	memset(plan, 0, sizeof(*plan));
+	err = check_node(node, diag);
+	if (err < 0)
+		return err;
+	if (size_bytes > node->size_bytes)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EINVAL,
+				    "%s has %llu bytes, %llu were to be tracked", node->path,
+				    (unsigned long long)node->size_bytes,
+				    (unsigned long long)size_bytes);
+	plan->node = *node;
+	plan->bio_based = !node->is_request_based;
+	if (gw_geom_init(&plan->geom, size_bytes != 0 ? size_bytes : node->size_bytes,
+			 grain_bytes) < 0)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EINVAL,
+				    "a grain of %u bytes does not fit %s: it is a power of two "
+				    "from 4 KiB to 1 MiB", grain_bytes, node->path);
+	if (plan->geom.words > UINT32_MAX / 8)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EFBIG,
+				    "%s: the bitmaps would have %llu words; take a larger grain",
+				    node->path, (unsigned long long)plan->geom.words);
+	gw_plan_coarse(plan);
+	plan_slots(plan);
+	if (node->is_zoned)
+		plan->zone_sectors = read_disk_number(node, "queue/chunk_sectors");
+	return 0;
+}
+
+static bool has_capability(unsigned int capability)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+
+	return syscall(SYS_capget, &header, data) == 0 &&
+	       (data[capability / 32].effective >> capability % 32 & 1) != 0;
+}
+
+int gw_load_check_kernel(struct gw_diag *diag)
+{
+	if (!has_capability(CAP_SYS_ADMIN))
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EPERM,
+				    "tracking loads BPF programs, for which the capability "
+				    "CAP_SYS_ADMIN is missing: run as root");
+	if (access(BTF_PATH, R_OK) < 0)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -errno,
+				    "this kernel does not describe its types (no %s): it needs "
+				    "CONFIG_DEBUG_INFO_BTF, as Debian's kernels have it", BTF_PATH);
+	return 0;
+}
+
+/* 0 if it is not listed. */
+static uint64_t find_symbol(const char *name)
+{
+	FILE *const file = fopen("/proc/kallsyms", "re");
+	char line[512], symbol[256], type;
+	unsigned long long address, found = 0;
+
+	if (file == NULL)
+		return 0;
+	while (found == 0 && fgets(line, sizeof(line), file) != NULL) {
+		if (sscanf(line, "%llx %c %255[^ .\n]", &address, &type, symbol) == 3 &&
+		    strcmp(symbol, name) == 0)
+			found = address;
+	}
+	fclose(file);
+	return found;
+}
+
+static void set_rodata(struct gw_block *skeleton, const struct gw_plan *plan)
+{
+	const uint64_t first = plan->node.disk_first_sector;
+
+	skeleton->rodata->gw_disk_major = (int)major(plan->node.disk_dev);
+	skeleton->rodata->gw_disk_first_minor = (int)minor(plan->node.disk_dev);
+	skeleton->rodata->gw_expected_diskseq = plan->node.diskseq;
+	skeleton->rodata->gw_tracked_first = first;
+	skeleton->rodata->gw_tracked_end =
+		first + (plan->geom.size_bytes >> GW_SECTOR_SHIFT) +
+		((plan->geom.size_bytes & ((1u << GW_SECTOR_SHIFT) - 1)) != 0);
+	skeleton->rodata->gw_grain_shift = plan->geom.grain_shift;
+	skeleton->rodata->gw_size_grains = plan->geom.size_grains;
+	skeleton->rodata->gw_coarse_shift = plan->coarse_shift;
+	skeleton->rodata->gw_hw_queues = plan->bio_based ? 0 : plan->hw_queues;
+	skeleton->rodata->gw_tags_per_queue = plan->tags_per_queue;
+	skeleton->rodata->gw_zone_sectors = plan->zone_sectors;
+	skeleton->rodata->gw_empty_passthrough_writes =
+		strncmp(plan->node.disk_name, "nvme", 4) == 0;
+	if (plan->bio_based)
+		skeleton->rodata->gw_chain_endio = find_symbol("bio_chain_endio");
+}
+
+static struct bpf_program *program_of(const struct gw_load *load, unsigned int link)
+{
+	const struct gw_block *const s = load->skeleton;
+	struct bpf_program *const programs[2][GW_LINKS] = {
+		{ s->progs.gw_rq_issue, s->progs.gw_rq_complete1, s->progs.gw_rq_complete2,
+		  s->progs.gw_rq_complete3, s->progs.gw_rq_requeue },
+		{ s->progs.gw_bio_queue, s->progs.gw_bio_complete1, s->progs.gw_bio_complete2,
+		  s->progs.gw_bio_complete3, NULL },
+	};
+
+	assert(link < GW_LINKS);
+	return programs[load->bio_based][link];
+}
+
+/* NULL: made by user space alone. */
+static struct bpf_map *map_of(const struct gw_block *s, enum gw_map map)
+{
+	struct bpf_map *const maps[GW_MAPS] = {
+		[GW_MAP_LIVE] = s->maps.gw_live,
+		[GW_MAP_COARSE] = s->maps.gw_coarse,
+		[GW_MAP_STATE] = s->maps.gw_state,
+		[GW_MAP_SLOTS] = s->maps.gw_slots,
+		[GW_MAP_STRAYS] = s->maps.gw_strays,
+		[GW_MAP_STATS] = s->maps.gw_stats,
+	};
+
+	return maps[map];
+}
+
+static int set_up(struct gw_load *load, const struct gw_plan *plan)
+{
+	struct gw_load other = *load;
+
+	other.bio_based = !load->bio_based;
+	for (unsigned int link = 0; link < GW_LINKS; link++)
+		if (program_of(&other, link) != NULL)
+			bpf_program__set_autoload(program_of(&other, link), false);
+	for (unsigned int map = 0; map < GW_MAPS; map++) {
+		struct bpf_map *const bpf_map = map_of(load->skeleton, map);
+		int err;
+
+		if (bpf_map == NULL)
+			continue;
+		err = bpf_map__set_max_entries(bpf_map,
+					       (uint32_t)gw_map_shape(map, plan).entries);
+		if (err < 0)
+			return err;
+	}
+	set_rodata(load->skeleton, plan);
+	return 0;
+}
+
+static int take_maps(struct gw_load *load, const struct gw_plan *plan, struct gw_diag *diag)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+
+	for (unsigned int map = 0; map < GW_MAPS; map++) {
+		const struct gw_map_shape shape = gw_map_shape(map, plan);
+		struct bpf_map *const bpf_map = map_of(load->skeleton, map);
+		char name[16];
+		int fd;
+
+		snprintf(name, sizeof(name), "gw_%.12s", shape.pin);
+		fd = bpf_map != NULL ? dup(bpf_map__fd(bpf_map)) :
+		     bpf_map_create(shape.type, name, shape.key_bytes, shape.value_bytes,
+				    (uint32_t)shape.entries, &opts);
+		if (fd < 0)
+			return fail_load(diag, -errno, "make the map of pending blocks");
+		load->map_fds[map] = fd;
+	}
+	return 0;
+}
+
+int gw_load_open(struct gw_load *load, const struct gw_plan *plan, struct gw_diag *diag)
+{
+	int err;
+
+	memset(load, 0, sizeof(*load));
+	for (unsigned int map = 0; map < GW_MAPS; map++)
+		load->map_fds[map] = -1;
+	for (unsigned int link = 0; link < GW_LINKS; link++)
+		load->link_fds[link] = -1;
+	load->bio_based = plan->bio_based;
+	listen_to_libbpf(diag);
+	load->skeleton = gw_block__open();
+	if (load->skeleton == NULL) {
+		err = fail_load(diag, -errno, "open the BPF object");
+		goto out;
+	}
+	err = set_up(load, plan);
+	if (err < 0) {
+		err = fail_load(diag, err, "size the BPF maps");
+		goto out;
+	}
+	err = gw_block__load(load->skeleton);
+	if (err < 0) {
+		err = fail_load(diag, err, "load the BPF programs");
+		goto out;
+	}
+	err = take_maps(load, plan, diag);
+out:
+	print_diag = NULL;
+	if (err < 0)
+		gw_load_close(load);
+	return err;
+}
+
+int gw_load_attach(struct gw_load *load, unsigned int link, struct gw_diag *diag)
+{
+	struct bpf_program *const program = program_of(load, link);
+	struct bpf_link *attached;
+	int err = 0;
+
+	assert(load->link_fds[link] < 0);
+	if (program == NULL)
+		return 0;
+	listen_to_libbpf(diag);
+	attached = bpf_program__attach(program);
+	if (attached == NULL) {
+		char what[96];
+
+		err = -errno;
+		snprintf(what, sizeof(what), "attach the BPF program %s",
+			 bpf_program__name(program));
+		err = fail_load(diag, err, what);
+	} else {
+		load->link_fds[link] = dup(bpf_link__fd(attached));
+		if (load->link_fds[link] < 0)
+			err = fail_load(diag, -errno, "keep a BPF link");
+		bpf_link__destroy(attached);
+	}
+	print_diag = NULL;
+	return err;
+}
+
+int gw_load_attach_all(struct gw_load *load, struct gw_diag *diag)
+{
+	/*
+	 * Who marks completions is there before a slot is filled. The copies run in the order in
+	 * which they were attached, and the third one clears up.
+	 */
+	static const unsigned int order[GW_LINKS] = {
+		GW_PROGRAM_COMPLETE1, GW_PROGRAM_COMPLETE2, GW_PROGRAM_COMPLETE3,
+		GW_LINK_REQUEUE, GW_PROGRAM_SUBMIT,
+	};
+	int err = 0;
+
+	for (unsigned int i = 0; i < GW_LINKS && err == 0; i++)
+		err = gw_load_attach(load, order[i], diag);
+	return err;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void gw_load_detach(struct gw_load *load, unsigned int link)
+{
+	close_fd(&load->link_fds[link]);
+}
+
+void gw_load_close(struct gw_load *load)
+{
+	for (unsigned int link = 0; link < GW_LINKS; link++)
+		close_fd(&load->link_fds[link]);
+	for (unsigned int map = 0; map < GW_MAPS; map++)
+		close_fd(&load->map_fds[map]);
+	gw_block__destroy(load->skeleton);
+	load->skeleton = NULL;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Private to src/track: the BPF object of the source `block`, from the plan of
+ * what to track to file descriptors of its maps and links. Only track_load.c
+ * knows the skeleton.
+ */
+#ifndef GW_TRACK_LOAD_H
+#define GW_TRACK_LOAD_H
+
+#include <godwit/bpf_abi.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "blkinfo.h"
+#include "err.h"
+#include "geom.h"
+
+/* In the order of gw_map_rows in track_load.c. */
+enum gw_map {
+	GW_MAP_LIVE,
+	GW_MAP_PENDING,
+	GW_MAP_COPYING,
+	GW_MAP_COARSE,
+	GW_MAP_STATE,
+	GW_MAP_SLOTS,
+	GW_MAP_STRAYS,
+	GW_MAP_STATS,
+	GW_MAP_HEADER,		/* last: it is pinned last */
+	GW_MAPS,
+};
+
+/* The first ones are those of enum gw_track_program. */
+#define GW_LINK_REQUEUE GW_PROGRAMS_WATCHED	/* request-based disks only */
+#define GW_LINKS (GW_PROGRAMS_WATCHED + 1)
+
+#define GW_TAGS_MAX 16384
+#define GW_SLOTS_MAX (UINT32_C(1) << 20)
+
+struct gw_plan {
+	struct gw_node node;
+	struct gw_geom geom;
+	bool bio_based;
+	uint32_t coarse_shift;
+	uint64_t coarse_words;
+	uint32_t hw_queues, tags_per_queue;
+	uint64_t zone_sectors;
+};
+
+/* What a map has to look like. */
+struct gw_map_shape {
+	const char *pin;		/* its name in the pins */
+	uint32_t type, key_bytes, value_bytes, flags;
+	uint64_t entries;
+	uint64_t mmap_bytes;		/* 0: it cannot be mapped */
+};
+struct gw_map_shape gw_map_shape(enum gw_map map, const struct gw_plan *plan);
+const char *gw_link_pin(unsigned int link);
+
+/*
+ * What node and size (0: all of it) mean for maps and programs. Return: 0, or
+ * negative errno, said (GW_EXIT_CANNOT), if it cannot be tracked.
+ */
+int gw_plan_make(struct gw_plan *plan, const struct gw_node *node, uint32_t grain_bytes,
+		 uint64_t size_bytes, struct gw_diag *diag);
+
+/* A sysfs attribute of the node's disk, without the newline. Return: 0 or -ENOENT; text is "" then. */
+int gw_disk_attribute(const struct gw_node *node, const char *attribute, char *text,
+		      size_t text_bytes);
+
+/* coarse_shift and coarse_words, from geom. */
+void gw_plan_coarse(struct gw_plan *plan);
+
+/* Root, BTF. Return: 0 or negative errno, said (GW_EXIT_CANNOT). */
+int gw_load_check_kernel(struct gw_diag *diag);
+
+/* Programs loaded and not yet attached; map_fds and link_fds are -1 where there is none. */
+struct gw_load {
+	struct gw_block *skeleton;
+	bool bio_based;
+	int map_fds[GW_MAPS];
+	int link_fds[GW_LINKS];
+};
+
+/* Return: 0 or negative errno, said. *load is empty on failure. Undo with gw_load_close(). */
+int gw_load_open(struct gw_load *load, const struct gw_plan *plan, struct gw_diag *diag);
+/* Attaches one program. Return: 0 or negative errno, said. */
+int gw_load_attach(struct gw_load *load, unsigned int link, struct gw_diag *diag);
+/* Completion first. */
+int gw_load_attach_all(struct gw_load *load, struct gw_diag *diag);
+void gw_load_detach(struct gw_load *load, unsigned int link);
+/* Closes what is left; descriptors set to -1 have been taken over. */
+void gw_load_close(struct gw_load *load);
+
+#endif

@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Marks at completion, on a device slow enough for it to matter: the copier takes a mark, and reads
+# the old block while the write is still under way. Each block is written once, so that what was
+# copied too early and is not marked again stays wrong. A fast device never shows this.
+cd "$(dirname "$0")/../.." || exit 2
+. tests/e2e/lib.bash
+TRACKCTL=$(realpath "${GW_BUILD:-build}/e2e/trackctl")
+BLOCKS=2048
+IOPS=400
+export FAST=1
+GW_TEST_DIR=/var/tmp	# on a disk, not in memory
+
+# The disk below the file system that holds DIR, as major:minor; empty if there is none.
+disk_below() {
+	local dev
+	dev=$(findmnt -rno MAJ:MIN -T "$1" | head -n 1) || return 1
+	[ -e "/sys/dev/block/$dev" ] || return 1
+	[ ! -e "/sys/dev/block/$dev/partition" ] || dev=$(cat "/sys/dev/block/$dev/../dev")
+	echo "$dev"
+}
+
+# A cgroup whose writes to disk $1 are throttled; its path in $GROUP.
+throttle() {
+	GROUP=/sys/fs/cgroup/blkio/godwit-test-$$
+	if mkdir "$GROUP" 2>/dev/null; then
+		echo "$1 $IOPS" >"$GROUP/blkio.throttle.write_iops_device" && return 0
+		rmdir "$GROUP"
+	fi
+	GROUP=/sys/fs/cgroup/godwit-test-$$
+	grep -qs '\bio\b' /sys/fs/cgroup/cgroup.controllers || return 1
+	echo +io >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null
+	mkdir "$GROUP" && echo "$1 wiops=$IOPS" >"$GROUP/io.max"
+}
+
+write_slowly() {
+	# shellcheck disable=SC2016
+	bash -c 'echo $$ >"$1/cgroup.procs" && exec fio --name=slow --filename="$2" --rw=randwrite \
+		--bs=4k --size="$3" --direct=1 --ioengine=io_uring --iodepth=32 --randrepeat=0 \
+		--buffer_pattern=0x5a --output=/dev/null' bash "$GROUP" "$1" $((BLOCKS * 4096))
+}
+
+slow_device() {
+	local disk source target name=slow$$ rounds result=0
+	needs_bpf || return
+	disk=$(disk_below "$GW_TEST_DIR") || { SKIP="$GW_TEST_DIR is on no disk of its own"; return; }
+	# Allocated, so that a write of the file is a write of the disk.
+	fallocate -l $((BLOCKS * 4096)) "$SCRATCH/source.img"
+	dd if=/dev/zero of="$SCRATCH/source.img" bs=1M count=$((BLOCKS / 256)) conv=notrunc,fsync \
+		status=none
+	loop source $((BLOCKS * 4096)) || return 1
+	source=$LOOP
+	[ "$(losetup -nO DIO "$source")" -eq 1 ] || { SKIP="no direct I/O on $GW_TEST_DIR"; return; }
+	target=$SCRATCH/target
+	truncate -s $((BLOCKS * 4096)) "$target"
+	throttle "$disk" || { SKIP="no cgroup that throttles block devices"; return; }
+	"$TRACKCTL" start "$name" "$source" || { rmdir "$GROUP"; return 1; }
+	background "$TRACKCTL" copy "$name" "$source" "$target" "$SCRATCH/until" \
+		>"$SCRATCH/copy.out"
+	local start=$SECONDS
+	write_slowly "$source" || result=1
+	local took=$((SECONDS - start))
+	touch "$SCRATCH/until"
+	wait "$BACKGROUND" || result=1
+	rounds=$(sed 's/rounds //' "$SCRATCH/copy.out")
+	"$TRACKCTL" stats "$name"
+	"$TRACKCTL" stop "$name" || result=1
+	rmdir "$GROUP"
+	echo "# $rounds rounds of copying in $took s"
+	[ $took -ge $((BLOCKS / IOPS / 2)) ] || { SKIP="the device could not be slowed"; return; }
+	blockdev --flushbufs "$source"
+	if ! cmp -l "$source" "$target" | awk '{ b[int(($1 - 1) / 4096)] }
+		END { n = length(b); print "# " n " blocks are stale"; exit n > 0 }'; then
+		result=1
+	fi
+	return $result
+}
+
+run "a slow device: what was copied too early is marked again at completion" slow_device
+exit $FAILED
