@@ -29,6 +29,9 @@ enum gw_handoff_state {
 	GW_HANDOFF_ABORTED,
 };
 
+#define GW_HANDOFF_LOCKS 2
+
+/* Borrowed until destroy, with all that it points to (keep_writable: until prepare has returned). */
 struct gw_handoff_config {
 	enum gw_handoff_kind kind;
 	const char *migration;		/* name */
@@ -38,7 +41,10 @@ struct gw_handoff_config {
 	/* exec: shell commands, NULL for none. */
 	const char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;
 	uint64_t exec_timeout_ns;	/* of each command (default 30 s) */
-	uint64_t deadline_ns;		/* from quiesce to commit, then the watchdog takes the source back */
+	uint64_t deadline_ns;		/* from quiesce to commit (default 10 s), then the watchdog takes the source back */
+	/* Locks of the migration and its source: the watchdog keeps them too, so that nobody takes
+	   over before it is through; 0 or negative: none. */
+	int lock_fds[GW_HANDOFF_LOCKS];
 };
 
 struct gw_handoff;
@@ -81,6 +87,9 @@ int gw_handoff_resume(struct gw_handoff *handoff, struct gw_diag *diag);
 /* Back to the source, from every state before the commit record; after it -EPERM. Safe to call twice. */
 int gw_handoff_abort(struct gw_handoff *handoff, struct gw_diag *diag);
 
+/* Time spent in the user's commands by this process so far (exec; else 0). */
+uint64_t gw_handoff_user_ns(const struct gw_handoff *handoff);
+
 /*
  * For a dead migration, whoever cleans up: from the QUIESCING record's
  * recovery JSON. committed says which way: thaw / abort command, or shut down
@@ -91,9 +100,10 @@ int gw_handoff_recover(const char *recovery_json, bool committed, struct gw_diag
 
 /*
  * Does the journal in state_dir hold a commit record? Set by the replicator at
- * start (handoff is below it); the watchdog child calls it after a death.
- * Return: 1, 0, or negative errno (unclear: the watchdog then leaves things frozen
- * for `godwit cleanup` and says so on stderr).
+ * start (handoff is below it); the watchdog child calls it after a death, and
+ * gw_handoff_abort() between begin_commit and switch. It should sync the journal
+ * before it answers 1. Return: 1, 0, or negative errno (unclear: things then stay
+ * frozen for `godwit cleanup`, and that is said). Default: -ENOSYS.
  */
 typedef int (*gw_handoff_committed_fn)(const char *state_dir);
 extern gw_handoff_committed_fn gw_handoff_committed;
