@@ -51,7 +51,7 @@ struct gw_engine_config {
 	bool compare;			/* read the target too and write only what differs (--resync) */
 	bool target_is_zero;		/* at the start every grain of the target reads as zeroes */
 	struct gw_bitmap *live;		/* cleared ahead of each read; NULL for none */
-	struct gw_bitmap *pending, *copying;
+	struct gw_bitmap *pending, *copying;	/* both NULL: an engine that only verifies */
 	struct gw_bitmap *unverified;	/* settled grains are set here; NULL without --verify */
 	uint64_t *digests;		/* a word a grain; NULL for none */
 	struct gw_pacer *pacer;

@@ -42,6 +42,8 @@ void gw_journal_close(struct gw_journal *journal);	/* NULL is fine */
 int gw_journal_append(struct gw_journal *journal, enum gw_record_type type,
 		      struct json_object *payload_give, struct gw_diag *diag);
 int gw_journal_sync(struct gw_journal *journal, struct gw_diag *diag);
+/* Cuts the record off again that was appended last (a commit that could not be synced). Return: 0 or negative errno. */
+int gw_journal_retract(struct gw_journal *journal, struct gw_diag *diag);
 
 /*
  * Calls fn with each whole record of DIR/journal (or of the file dir itself, if

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * `godwit cleanup`: what a dead migration left is removed the right way round:
+ * first the source is given back (no commit record) or shut down (commit
+ * record), then pins, digests and the run file go. The journal stays.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "job.h"
+#include "statefiles.h"
+
+/* From the journal: thaw, or shut down and thaw; nothing if nothing was stopped. */
+static int settle_source(struct gw_job *job, const struct gw_journal_state *state)
+{
+	const char *const recovery = gw_json_string(state->quiescing, "recovery");
+	int err;
+
+	if (!state->has_quiescing && !(state->has_commit && !state->has_resumed))
+		return 0;
+	if (recovery == NULL)
+		return gw_fail_exit(&job->diag, GW_EXIT_UNCLEAR, -EBADMSG,
+			"%s/" GW_JOURNAL_FILE " does not say how the source was quiesced; look at "
+			"the source's mounts yourself", job->state_dir);
+	err = gw_handoff_recover(recovery, state->has_commit, &job->diag);
+	if (err < 0)
+		return err;
+	gw_say(&job->diag, GW_NOTE, state->has_commit ?
+	       "%s was committed: the source is shut down, only the target may run" :
+	       "%s was not committed: the source goes on", job->name);
+	return gw_journal_append(job->journal, GW_RECORD_RESUMED, json_object_new_object(),
+				 &job->diag);
+}
+
+static int record_cleaned(struct gw_job *job)
+{
+	struct json_object *const payload = json_object_new_object();
+	int err;
+
+	gw_json_put_string(payload, "what", "pins, digests and run file removed");
+	err = gw_journal_append(job->journal, GW_RECORD_CLEANED, payload, &job->diag);
+	return err < 0 ? err : gw_journal_sync(job->journal, &job->diag);
+}
+
+static int clean(struct gw_job *job)
+{
+	struct gw_journal_state state = { 0 };
+	int err = gw_journal_read_state(job->state_dir, &state, &job->diag);
+
+	/* Killed before the journal was made: there can only be pins. */
+	if (err == -ENOENT) {
+		gw_diag_clear(&job->diag);
+		err = 0;
+	} else if (err >= 0) {
+		err = gw_journal_open(&job->journal, job->state_dir, &job->diag);
+	}
+	if (err >= 0 && job->journal != NULL)
+		err = settle_source(job, &state);
+	if (err >= 0 && job->journal != NULL && state.has_started && !state.has_ended)
+		err = record_cleaned(job);
+	gw_journal_state_fini(&state);
+	if (err < 0)
+		return err;
+	err = gw_track_block_remove(job->name, &job->diag);
+	if (err >= 0)
+		err = gw_state_remove_digests(job->state_dir, &job->diag);
+	if (err >= 0)
+		gw_state_forget(job->name, job->run_dir);
+	return err;
+}
+
+static int pass_message_level(const struct gw_migration_callbacks *callbacks, enum gw_level level,
+			      const char *text)
+{
+	if (callbacks != NULL && callbacks->message != NULL)
+		callbacks->message(callbacks->arg, (enum gw_message)level, text);
+	return 0;
+}
+
+static void pass_message(void *arg, enum gw_level level, const char *text)
+{
+	pass_message_level(arg, level, text);
+}
+
+static int clean_one(const char *name, const char *state_dir, const char *run_dir,
+		     const struct gw_migration_callbacks *callbacks)
+{
+	const struct gw_migration_config config = { .name = name, .state_dir = state_dir,
+						    .run_dir = run_dir };
+	struct gw_job *const job = calloc(1, sizeof(*job));
+	int err, exit_code = GW_EXIT_DONE;
+
+	if (job == NULL)
+		return GW_EXIT_IO;
+	job->diag.fn = pass_message;
+	job->diag.arg = (void *)callbacks;
+	job->state_lock_fd = job->disk_lock_fd = -1;
+	err = gw_state_open(job, &config);
+	if (err >= 0)
+		err = clean(job);
+	if (err >= 0)
+		gw_say(&job->diag, GW_NOTE, "%s: nothing is left but its journal", name);
+	else
+		exit_code = job->diag.exit_code != GW_EXIT_DONE ? (int)job->diag.exit_code :
+								  GW_EXIT_UNCLEAR;
+	gw_journal_close(job->journal);
+	gw_state_unlock(job);
+	free(job);
+	return exit_code;
+}
+
+/* Migrations known by a run file, or by a journal that did not end, below the state root. */
+struct names {
+	char name[256][128];
+	uint32_t count;
+};
+
+static void add_name(struct names *names, const char *name, size_t length)
+{
+	char copy[128];
+
+	if (length == 0 || length >= sizeof(copy) || names->count == 256)
+		return;
+	memcpy(copy, name, length);
+	copy[length] = '\0';
+	for (uint32_t i = 0; i < names->count; i++)
+		if (strcmp(names->name[i], copy) == 0)
+			return;
+	memcpy(names->name[names->count++], copy, length + 1);
+}
+
+static bool did_not_end(const char *name)
+{
+	struct gw_journal_state state = { 0 };
+	struct gw_diag quiet = { 0 };
+	char dir[PATH_MAX];
+	bool answer;
+
+	snprintf(dir, sizeof(dir), GW_STATE_ROOT "/%s", name);
+	if (gw_journal_read_state(dir, &state, &quiet) < 0)
+		return quiet.err == -EBADMSG || quiet.err == -EPROTO;
+	answer = state.has_started && !state.has_ended;
+	gw_journal_state_fini(&state);
+	return answer;
+}
+
+static void find_names(struct names *names, const char *run_dir)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(run_dir);
+
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		const size_t length = strlen(entry->d_name);
+
+		if (length > 6 && strcmp(entry->d_name + length - 6, ".state") == 0)
+			add_name(names, entry->d_name, length - 6);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	dir = opendir(GW_STATE_ROOT);
+	while (dir != NULL && (entry = readdir(dir)) != NULL)
+		if (entry->d_name[0] != '.' && did_not_end(entry->d_name))
+			add_name(names, entry->d_name, strlen(entry->d_name));
+	if (dir != NULL)
+		closedir(dir);
+}
+
+int gw_migration_cleanup(const char *name, const char *state_dir, const char *run_dir,
+			 const struct gw_migration_callbacks *callbacks)
+{
+	struct names *names;
+	int worst = GW_EXIT_DONE;
+
+	if (run_dir == NULL)
+		run_dir = GW_RUN_DIR;
+	gw_handoff_committed = gw_state_is_committed;
+	if (name != NULL)
+		return clean_one(name, state_dir, run_dir, callbacks);
+	names = calloc(1, sizeof(*names));
+	if (names == NULL)
+		return GW_EXIT_IO;
+	find_names(names, run_dir);
+	for (uint32_t i = 0; i < names->count; i++) {
+		int exit_code = clean_one(names->name[i], NULL, run_dir, callbacks);
+
+		if (exit_code > worst)
+			worst = exit_code;
+	}
+	if (names->count == 0)
+		pass_message_level(callbacks, GW_NOTE, "nothing to clean up");
+	free(names);
+	return worst;
+}

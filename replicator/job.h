@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One migration while it runs: what migration.c sets up and takes down, and
+ * rounds.c drives. Private to the replicator.
+ */
+#ifndef GW_JOB_H
+#define GW_JOB_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <godwit/migration.h>
+
+#include "bitmap.h"
+#include "blkinfo.h"
+#include "digest.h"
+#include "engine.h"
+#include "err.h"
+#include "handoff.h"
+#include "journal.h"
+#include "pacer.h"
+#include "planner.h"
+#include "track.h"
+
+#define GW_STATE_ROOT "/var/lib/godwit"
+#define GW_RUN_DIR "/run/godwit"
+#define GW_BUFFERS_DEFAULT 8		/* measured: bench/method.md */
+/* Best effort, level 6: marks the copier's own I/O (docs/decisions/0001). */
+#define GW_COPIER_IOPRIO ((2 << 13) | 6)
+
+/* Settings with every default filled in; strings owned by the job. */
+struct gw_settings {
+	enum gw_migration_track track;		/* never AUTO */
+	enum gw_handoff_kind handoff;
+	enum gw_migration_verify verify;
+	uint64_t bandwidth_bytes_per_s, downtime_limit_ns, timeout_ns, quiesce_deadline_ns;
+	uint64_t exec_timeout_ns;
+	uint32_t max_rounds, grain_bytes, buffers;
+	bool target_is_zero, resync, overwrite, keep_state;
+	char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;
+};
+
+/* The blackout's parts; see struct gw_report_blackout. */
+struct gw_blackout {
+	bool happened;
+	uint64_t began_ns;
+	uint64_t predicted_ns, total_ns, early_sync_ns, quiesce_ns, drain_ns, copy_ns, flush_ns,
+		verify_ns, commit_ns, switch_ns, user_ns;
+};
+
+#define GW_PARTITIONS_MAX 130
+
+struct gw_job {
+	struct gw_diag diag;
+	const struct gw_migration_callbacks *callbacks;
+	const struct gw_clock *clock;
+	struct gw_settings settings;
+	char name[128];
+	char state_dir[PATH_MAX], run_dir[PATH_MAX];
+	struct gw_node source, target;
+	struct gw_geom geom;
+	int state_lock_fd, disk_lock_fd;
+	int fd[GW_ENDS];
+	int sync_fd[GW_PARTITIONS_MAX];		/* page caches over the source: itself, its disk, its partitions */
+	uint32_t sync_fds;
+	struct gw_journal *journal;
+	struct gw_digests digests;
+	struct gw_track *track;
+	struct gw_track *target_track;		/* --verify=after */
+	struct gw_handoff *handoff;
+	struct gw_bitmap unverified;
+	struct gw_pacer pacer;
+	struct gw_dev *dev;
+	struct gw_engine *engine;
+	struct gw_engine_stats totals;		/* of pipelines that are closed */
+	struct gw_dev_stats dev_totals;
+	struct gw_planner planner;
+	struct gw_blackout blackout;
+	void *slab;
+	size_t slab_bytes;
+	uint64_t memory_bytes;
+	uint64_t id;				/* random, of this migration; the digest file names it */
+	uint64_t allocated_bytes, hole_bytes;
+	uint64_t started_ns;
+	bool target_is_zero_now;		/* nothing was written to it yet */
+	bool journal_is_new;
+	bool committed;
+	bool cancelled;
+	struct timespec source_mtime;		/* of a file */
+	/* What the tick shows and judges. */
+	enum gw_migration_phase phase;
+	uint64_t round_began_ns, round_total_bytes, round_settled_before_bytes,
+		round_verified_before_bytes;
+	uint64_t live_grains, live_seen_ns, live_cost_ns;	/* of the last look at live */
+	uint64_t shown_ns;
+};
+
+/* ---- rounds.c ---- */
+
+/*
+ * Base pass, rounds, blackout, commit, switch. Return: 0; negative errno with the
+ * cause in job->diag. Before the commit record everything was given back to the
+ * source when it fails.
+ */
+int gw_job_copy_and_switch(struct gw_job *job, bool base_is_due);
+/* --verify=after, once the target runs. Return: 0, -EILSEQ, or negative errno. */
+int gw_job_verify_after(struct gw_job *job);
+
+/* ---- pipeline.c ---- */
+
+/*
+ * Opens source and target, takes the slab, starts dev and engine. read_only: for
+ * a verification; else the target is claimed exclusively. Errors are said.
+ */
+int gw_job_open_pipeline(struct gw_job *job, bool read_only);
+/* Closes all of it and lets go of the target; its statistics stay in job->totals. */
+void gw_job_close_pipeline(struct gw_job *job);
+/* Page caches over the source: itself, its disk, the partitions that share sectors with it. */
+int gw_job_open_page_caches(struct gw_job *job);
+
+/* The engine's callbacks. */
+int gw_job_tick(void *job);
+int gw_job_settled(void *job, const struct gw_batch *batch);
+
+/* Says a sentence to the user and into the journal. Return: 0 or negative errno (the journal's). */
+int gw_job_note(struct gw_job *job, enum gw_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#endif
