@@ -1,0 +1,52 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Every JSON document is what its schema says, keys in order.
+# shellcheck source=tests/cli/lib.bash
+. "$(dirname "$0")/lib.bash"
+
+command -v python3 >/dev/null || { skip "documents" "there is no python3"; exit 0; }
+cd "$SCRATCH" || exit 2
+
+# fits SCHEMA STATUS WORDS...: godwit's document and its exit status
+fits() {
+	local schema=$1 wanted=$2 status
+	shift 2
+	"$GODWIT" "$@" -o json >document 2>said
+	status=$?
+	[ $status = "$wanted" ] || { echo "status $status"; cat said; return 1; }
+	python3 "$ROOT/tests/cli/schema.py" "$ROOT/docs/schema/$schema.schema.json" <document
+}
+
+# The checker itself must notice what is wrong.
+notices() { ! python3 "$ROOT/tests/cli/schema.py" "$ROOT/docs/schema/verify.schema.json"; }
+
+truncate -s 1M a b
+cp a c
+printf x | dd of=c bs=1 seek=70000 conv=notrunc status=none
+check "verify, same" fits verify 0 verify a b
+check "verify, different" fits verify 1 verify a c --settle 1ms
+check "check, no source" fits check 3 check nowhere b
+check "check, same file" fits check 3 check a a
+"$GODWIT" verify a b -o json >good 2>/dev/null
+check "a key too many is noticed" notices < <(sed '2a "more": 1,' good)
+check "a key too few is noticed" notices < <(grep -v '"equal"' good)
+check "another order is noticed" notices < <(awk '/"source"/ { kept = $0; next } { print } /"target"/ { print kept }' good)
+check "another type is noticed" notices < <(sed 's/"equal": true/"equal": "true"/' good)
+if [ "$(id -u)" != 0 ]; then
+	skip "migrate, refused" "needs root"
+	skip "migrate, a file" "needs root"
+	skip "track list" "needs root"
+	exit $failed
+fi
+dirs=(--state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run")
+check "migrate, refused" fits migrate 3 migrate nowhere b "${dirs[@]}"
+head -c 1M /dev/urandom >a
+check "migrate, a file" fits migrate 0 migrate a d --handoff none "${dirs[@]}"
+check "migrate, the target is the same" cmp a d
+check "report" fits report 0 report state
+check "a refusal prints no older report" fits migrate 3 migrate nowhere d "${dirs[@]}"
+refusal_says_why() { grep -q '"exit_code": 3' document && grep -q nowhere document; }
+check "the refusal says why" refusal_says_why
+check "track list" fits track 0 track list
+check "track status" fits track 0 track status
+exit $failed

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Results on standard output: the commands gather, these print. */
+#ifndef GW_OUT_H
+#define GW_OUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <json-c/json.h>
+
+#include "options.h"
+#include "preflight.h"
+#include "track.h"
+#include "verify.h"
+
+#define GW_OUT_SCHEMA_VERSION 1
+
+/* An object that begins with schema_version. Never NULL. */
+struct json_object *gw_out_document(void);
+/* Prints and puts it. */
+void gw_out_print(FILE *out, struct json_object *document_give);
+/* Adds text from outside: JSON is UTF-8, a path need not be; what is none becomes U+FFFD. */
+void gw_out_put_text(struct json_object *object, const char *key, const char *text);
+/* The same text as a JSON string with its quotes. */
+void gw_out_string(FILE *out, const char *text);
+
+/* out_check.c */
+void gw_out_check(FILE *out, enum gw_output form, const struct gw_preflight *preflight);
+
+/* out_verify.c */
+struct gw_out_verify {
+	FILE *out;
+	enum gw_output form;
+	struct json_object *ranges;	/* of the document; NULL for text */
+};
+void gw_out_verify_range(struct gw_out_verify *verify, uint64_t first_lba, uint64_t count_lba,
+			 bool settled);
+/* The summary; with JSON the document. */
+void gw_out_verify(struct gw_out_verify *verify, const struct gw_verify_config *config,
+		   const struct gw_verify_result *result);
+
+/* out_track.c: what `track status` knows about one tracking. */
+struct gw_out_tracking {
+	char name[GW_NAME_BYTES];
+	const char *problem;		/* why it cannot be used; "" if it can. Then the rest is zeroed. */
+	char device[GW_NAME_BYTES];
+	uint64_t size_bytes;
+	uint32_t grain_bytes;
+	uint64_t generation;
+	uint64_t dirty_grains, dirty_bytes;	/* live or pending */
+	uint64_t live_grains, pending_grains, copying_grains;
+	struct gw_track_in_flight in_flight;
+	struct gw_track_stats stats;
+};
+void gw_out_tracking_text(FILE *out, const struct gw_out_tracking *tracking);
+struct json_object *gw_out_tracking_json(const struct gw_out_tracking *tracking);
+
+/* The dirty ranges: head, then each range, then the end. Stdio keeps the errors. */
+struct gw_out_take {
+	FILE *out;
+	enum gw_output form;
+	uint64_t ranges;		/* printed so far */
+};
+void gw_out_take_begin(struct gw_out_take *take, const char *name, const struct gw_track *track,
+		       const struct gw_track_taken *taken, uint64_t dirty_bytes);
+void gw_out_take_range(struct gw_out_take *take, uint64_t first_lba, uint64_t count_lba);
+void gw_out_take_end(struct gw_out_take *take);
+
+#endif
