@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# For tests on real devices: TAP lines, scratch loop devices, tidying up. Source it; then
+# call `plan`, and the test functions with `run NAME FUNCTION [ARGS]`.
+set -u
+set -o pipefail
+
+GODWIT=${GODWIT:-build/godwit}
+GODWIT_FAULT=${GODWIT_FAULT:-build/fault/godwit}
+[ -x "$GODWIT" ] && GODWIT=$(realpath "$GODWIT")
+[ -x "$GODWIT_FAULT" ] && GODWIT_FAULT=$(realpath "$GODWIT_FAULT")
+HERE=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+FAILED=0
+SCRATCH=
+LOOPS=()
+MOUNTS=()
+PIDS=()
+
+# Everything of one test lies here: files, state directories, run directory.
+scratch_begin() {
+	SCRATCH=$(mktemp -d "${GW_TEST_DIR:-/dev/shm}/godwit-test.XXXXXX")
+	LOOPS=() MOUNTS=() PIDS=()
+}
+
+# Undoes whatever a test did, in the right order; called after each test and on exit.
+# shellcheck disable=SC2317
+scratch_end() {
+	local i
+	[ -n "$SCRATCH" ] || return 0
+	for i in "${PIDS[@]}"; do
+		kill -CONT "$i" 2>/dev/null
+		kill -KILL "$i" 2>/dev/null
+		wait "$i" 2>/dev/null
+	done
+	if ls "$SCRATCH"/run/*.state >/dev/null 2>&1; then
+		"$GODWIT" cleanup --run-dir "$SCRATCH/run" >/dev/null 2>&1
+	fi
+	for ((i = ${#MOUNTS[@]} - 1; i >= 0; i--)); do
+		fsfreeze -u "${MOUNTS[i]}" 2>/dev/null
+		umount "${MOUNTS[i]}" 2>/dev/null || umount -l "${MOUNTS[i]}" 2>/dev/null
+	done
+	for i in "${LOOPS[@]}"; do
+		losetup -d "$i" 2>/dev/null
+	done
+	rm -rf "$SCRATCH"
+	SCRATCH=
+}
+trap 'scratch_end' EXIT
+trap 'exit 1' INT TERM
+
+# loop NAME SIZE [SECTOR]: a sparse file as a loop device with direct I/O; its path in $LOOP.
+loop() {
+	local file=$SCRATCH/$1.img try
+	[ -e "$file" ] || truncate -s "$2" "$file"
+	LOOP=
+	for try in 1 2 3 4 5 6 7 8; do
+		LOOP=$(losetup --show -f --direct-io=on -b "${3:-512}" "$file" 2>/dev/null) && break
+		sleep 0.1
+	done
+	[ -n "$LOOP" ] || { echo "# no loop device ($try tries)"; return 1; }
+	LOOPS+=("$LOOP")
+	blockdev --setrw "$LOOP"
+}
+
+# mount_at NAME DEVICE [OPTIONS]: mounts on $SCRATCH/NAME.
+mount_at() {
+	mkdir -p "$SCRATCH/$1"
+	mount ${3:+-o "$3"} "$2" "$SCRATCH/$1" || return 1
+	MOUNTS+=("$SCRATCH/$1")
+}
+
+background() {
+	"$@" &
+	PIDS+=($!)
+	BACKGROUND=$!
+}
+
+# migrate SOURCE TARGET [OPTIONS]: under the scratch directory's state and run directories.
+migrate() {
+	"$GODWIT" migrate "$@" --name "${NAME:-t$$}" --state-dir "$SCRATCH/state" \
+		--run-dir "$SCRATCH/run" >"$SCRATCH/out" 2>"$SCRATCH/err"
+}
+
+continue_migration() {
+	"$GODWIT" migrate --continue "${NAME:-t$$}" --state-dir "$SCRATCH/state" \
+		--run-dir "$SCRATCH/run" "$@" >"$SCRATCH/out" 2>"$SCRATCH/err"
+}
+
+# same A B [BYTES]: equal by content, read around the page cache.
+same() {
+	blockdev --flushbufs "$1" 2>/dev/null
+	blockdev --flushbufs "$2" 2>/dev/null
+	if ! cmp ${3:+-n "$3"} "$1" "$2" >"$SCRATCH/cmp" 2>&1; then
+		sed 's/^/# /' "$SCRATCH/cmp"
+		echo "# $1 and $2 differ"
+		return 1
+	fi
+}
+
+# expect CODE COMMAND...: runs it and demands the exit code.
+expect() {
+	local want=$1 got
+	shift
+	"$@"
+	got=$?
+	[ "$got" = "$want" ] && return 0
+	echo "# exit code $got, expected $want: $*"
+	[ -s "$SCRATCH/err" ] && tail -n 15 "$SCRATCH/err" | sed 's/^/#   /'
+	return 1
+}
+
+# said PATTERN: the last migration wrote it to stderr or stdout.
+said() {
+	grep -Eqi -- "$1" "$SCRATCH/err" "$SCRATCH/out" && return 0
+	echo "# not said: $1"
+	tail -n 15 "$SCRATCH/err" | sed 's/^/#   /'
+	return 1
+}
+
+nothing_left() {
+	local bad=0
+	if [ -e "/sys/fs/bpf/godwit/${NAME:-t$$}" ]; then
+		echo "# pins are left: $(ls "/sys/fs/bpf/godwit/${NAME:-t$$}")"
+		bad=1
+	fi
+	if ls "$SCRATCH"/run/*.state >/dev/null 2>&1; then
+		echo "# a run file is left"
+		bad=1
+	fi
+	return $bad
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		if [ $SECONDS -ge $end ]; then
+			echo "# never true: $*"
+			return 1
+		fi
+		sleep 0.05
+	done
+}
+
+needs_bpf() {
+	[ "$(id -u)" = 0 ] || { SKIP="needs root"; return 1; }
+	[ -e /sys/kernel/btf/vmlinux ] || { SKIP="the kernel has no BTF"; return 1; }
+	mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf || { SKIP="no bpffs"; return 1; }
+	losetup -f >/dev/null 2>&1 || { SKIP="no loop device"; return 1; }
+}
+
+# run NAME FUNCTION [ARGS]: one test in fresh scratch space. SKIP, when set, is the reason for a skip.
+run() {
+	local name=$1 log result
+	shift
+	SKIP=
+	scratch_begin
+	log=$SCRATCH/log
+	"$@" >"$log" 2>&1
+	result=$?
+	if [ -n "$SKIP" ]; then
+		echo "ok - $name # SKIP $SKIP"
+	elif [ $result = 0 ]; then
+		echo "ok - $name"
+	else
+		FAILED=1
+		sed 's/^\([^#]\)/# \1/' "$log"
+		echo "not ok - $name"
+	fi
+	scratch_end
+}
