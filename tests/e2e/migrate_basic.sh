@@ -7,7 +7,7 @@
 fio_once() {
 	fio --name=once --filename="$1" --rw=randwrite --bs=4k --size="$2" --direct="${3:-1}" \
 		--ioengine=io_uring --iodepth=8 --rate_iops="${4:-6000}" --verify=crc32c \
-		--do_verify=0 --randseed=7 --output="$SCRATCH/fio.out" >/dev/null 2>&1
+		--do_verify=0 --verify_state_save=0 --randseed=7 --output="$SCRATCH/fio.out" >/dev/null 2>&1
 }
 
 fio_check() {

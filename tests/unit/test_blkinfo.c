@@ -401,7 +401,7 @@ Test(blkinfo, file_system_on_a_partition_of_the_other)
 Test(blkinfo, lists_each_mounted_file_system_once)
 {
 	const char *const loop = loop_on("", file_of("a", 96 * MIB));
-	char part[2][64], first[128], bind[160];
+	char part[2][64], first[128], bind[128];
 	struct gw_mount *list = NULL;
 	struct gw_node node;
 
