@@ -25,7 +25,7 @@ scratch_begin() {
 # Undoes whatever a test did, in the right order; called after each test and on exit.
 # shellcheck disable=SC2317
 scratch_end() {
-	local i
+	local i part
 	[ -n "$SCRATCH" ] || return 0
 	for i in "${PIDS[@]}"; do
 		kill -CONT "$i" 2>/dev/null
@@ -40,6 +40,10 @@ scratch_end() {
 		umount "${MOUNTS[i]}" 2>/dev/null || umount -l "${MOUNTS[i]}" 2>/dev/null
 	done
 	for i in "${LOOPS[@]}"; do
+		for part in "$i"p*; do
+			[ -b "$part" ] && delpart "$i" "${part##*p}"
+		done
+		blockdev --setrw "$i" 2>/dev/null
 		losetup -d "$i" 2>/dev/null
 	done
 	rm -rf "$SCRATCH"

@@ -20,7 +20,7 @@ write_grain() {
 tracked_loop() {
 	needs_bpf || return 1
 	loop source 64M || return 1
-	"$TRACKCTL" start "$NAME" "$LOOP" "$@"
+	"$TRACKCTL" start "$NAME" "$LOOP"
 }
 
 taken() {

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck disable=SC2317	# functions are called through run()
 #
 # Marks at completion, on a device slow enough for it to matter: the copier takes a mark, and reads
 # the old block while the write is still under way. Each block is written once, so that what was
@@ -68,7 +69,7 @@ slow_device() {
 	"$TRACKCTL" stop "$name" || result=1
 	rmdir "$GROUP"
 	echo "# $rounds rounds of copying in $took s"
-	[ $took -ge $((BLOCKS / IOPS / 2)) ] || { SKIP="the device could not be slowed"; return; }
+	[ "$took" -ge $((BLOCKS / IOPS / 2)) ] || { SKIP="the device could not be slowed"; return; }
 	blockdev --flushbufs "$source"
 	if ! cmp -l "$source" "$target" | awk '{ b[int(($1 - 1) / 4096)] }
 		END { n = length(b); print "# " n " blocks are stale"; exit n > 0 }'; then
