@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One migration while it runs: what migration.c sets up and takes down, and
- * rounds.c drives. Private to the replicator.
+ * One migration while it runs: what setup.c sets up, rounds.c drives and
+ * migration.c takes down. Private to the replicator.
  */
 #ifndef GW_JOB_H
 #define GW_JOB_H
@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include <godwit/migration.h>
 
@@ -29,6 +30,7 @@
 #define GW_BUFFERS_DEFAULT 8		/* measured: bench/method.md */
 /* Best effort, level 6: marks the copier's own I/O (docs/decisions/0001). */
 #define GW_COPIER_IOPRIO ((2 << 13) | 6)
+#define GW_BUFFERS_MAX 1024
 
 /* Settings with every default filled in; strings owned by the job. */
 struct gw_settings {
@@ -96,6 +98,44 @@ struct gw_job {
 	uint64_t live_grains, live_seen_ns, live_cost_ns;	/* of the last look at live */
 	uint64_t shown_ns;
 };
+
+/* ---- settings.c ---- */
+
+void gw_settings_from_config(struct gw_settings *settings,
+			     const struct gw_migration_config *config);
+/* What was given anew for a continuation wins over what the journal says. */
+void gw_settings_override(struct gw_settings *settings, const struct gw_migration_config *config);
+void gw_settings_fini(struct gw_settings *settings);
+void gw_job_choose_track(struct gw_job *job);
+int gw_job_choose_handoff(struct gw_job *job, enum gw_migration_handoff wanted);
+/* The STARTED record: all that another process needs to go on. Appended and synced. */
+int gw_job_record_started(struct gw_job *job);
+int gw_job_read_settings(struct gw_job *job, struct json_object *started);
+/* Is node ("source" or "target") what the migration was started with? -ESTALE if not. */
+int gw_job_check_identity(struct gw_job *job, struct json_object *started, const char *end,
+			  const struct gw_node *node);
+/* Says that a record lacks a usable key. Return: -EBADMSG. */
+int gw_job_bad_journal(struct gw_job *job, const char *key);
+
+/* ---- setup.c ---- */
+
+/* Preflight, settings, state files, journal, hand-off, tracking: all up to the first read. */
+int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config);
+int gw_job_init_geom(struct gw_job *job);
+int gw_job_create_handoff(struct gw_job *job);
+/* Everything that a copy needs besides its tracking and digests. */
+int gw_job_open_rest(struct gw_job *job);
+/* Digests, target, tracking, allocation and the TRACKING record, as if nothing was copied yet. */
+int gw_job_start_from_nothing(struct gw_job *job);
+
+/* ---- migration.c ---- */
+
+void gw_job_init(struct gw_job *job, const struct gw_migration_callbacks *callbacks);
+int gw_job_exit_code(const struct gw_job *job, int err);
+/* Copies, switches, verifies. Return: 0 or negative errno with the cause in job->diag. */
+int gw_job_drive(struct gw_job *job, bool base_is_due);
+/* Ends it all; to_keep leaves pins and journal for another try. Return: exit_code. */
+int gw_job_take_down(struct gw_job *job, int exit_code, bool to_keep);
 
 /* ---- rounds.c ---- */
 

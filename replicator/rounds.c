@@ -714,6 +714,8 @@ int gw_job_verify_after(struct gw_job *job)
 	} while (left_out > 0);
 	if (err < 0)
 		gw_say(&job->diag, GW_ERROR, "%s", job->diag.text);
+	if (err == -EILSEQ)
+		job->diag.exit_code = GW_EXIT_DIFFERENT;
 	if (err < 0 && err != -EILSEQ)
 		return err;
 	payload = json_object_new_object();

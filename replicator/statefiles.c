@@ -12,6 +12,8 @@
 
 #include "preflight.h"
 
+#define RUN_FILE_BYTES (PATH_MAX + 160)
+
 static int make_dirs(const char *path, struct gw_diag *diag)
 {
 	char part[PATH_MAX];
@@ -71,15 +73,15 @@ int gw_state_lock_disk(struct gw_job *job)
 		    "another godwit works on the same source disk", &job->diag);
 }
 
-static void run_file(char path[PATH_MAX], const char *name, const char *run_dir)
+static void run_file(char path[RUN_FILE_BYTES], const char *name, const char *run_dir)
 {
-	snprintf(path, PATH_MAX, "%s/%s.state", run_dir, name);
+	snprintf(path, RUN_FILE_BYTES, "%s/%s.state", run_dir, name);
 }
 
 void gw_state_find(char state_dir[PATH_MAX], const char *name, const char *given,
 		   const char *run_dir)
 {
-	char path[PATH_MAX];
+	char path[RUN_FILE_BYTES];
 	ssize_t length = 0;
 	int fd;
 
@@ -92,7 +94,7 @@ void gw_state_find(char state_dir[PATH_MAX], const char *name, const char *given
 		return;
 	length = read(fd, path, sizeof(path) - 1);
 	close(fd);
-	if (length > 1 && path[0] == '/' && path[length - 1] == '\n') {
+	if (length > 1 && length < PATH_MAX && path[0] == '/' && path[length - 1] == '\n') {
 		path[length - 1] = '\0';
 		snprintf(state_dir, PATH_MAX, "%s", path);
 	}
@@ -100,7 +102,7 @@ void gw_state_find(char state_dir[PATH_MAX], const char *name, const char *given
 
 void gw_state_forget(const char *name, const char *run_dir)
 {
-	char path[PATH_MAX];
+	char path[RUN_FILE_BYTES];
 
 	run_file(path, name, run_dir);
 	unlink(path);
@@ -108,7 +110,7 @@ void gw_state_forget(const char *name, const char *run_dir)
 
 static int write_run_file(struct gw_job *job)
 {
-	char path[PATH_MAX], resolved[PATH_MAX];
+	char path[RUN_FILE_BYTES], resolved[PATH_MAX];
 	FILE *file;
 	int err = make_dirs(job->run_dir, &job->diag);
 
@@ -135,7 +137,7 @@ static int write_run_file(struct gw_job *job)
 static int put_ended_aside(struct gw_job *job)
 {
 	struct gw_journal_state state = { 0 };
-	char path[PATH_MAX + 64], aside[PATH_MAX + 64];
+	char path[PATH_MAX + 64], aside[PATH_MAX + 80];
 	int err;
 
 	snprintf(path, sizeof(path), "%s/" GW_JOURNAL_FILE, job->state_dir);

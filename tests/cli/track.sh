@@ -49,7 +49,7 @@ write 5 3
 write 16383 1
 check "status counts grains" is_dirty 4
 check "status by device" [ "$(dirty "$loop")" = 4 ]
-check "status fits its schema" fits_schema status
+check "status fits its schema" fits_schema status "$name"
 check "list has the name" grep -qx "$name" <("$GODWIT" track list)
 check "take to a full disk is refused" refuses 4 "no mark was dropped" bash -c \
 	'"$0" "$@" >/dev/full' "$GODWIT" track take "$name" "${run[@]}"

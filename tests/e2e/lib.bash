@@ -121,6 +121,22 @@ said() {
 	return 1
 }
 
+# reported EXPRESSION: a Python expression about the `report` of the migration holds.
+reported() {
+	"$GODWIT" report "$SCRATCH/state" -o json >"$SCRATCH/report" || return 1
+	python3 - "$SCRATCH/report" "$1" <<-'PY'
+		import json, sys
+		report = json.load(open(sys.argv[1]))
+		if not eval(sys.argv[2]):
+		    print("# does not hold:", sys.argv[2])
+		    print("#   totals", report["totals"], report["not_copied"])
+		    print("#   blackout", report.get("blackout"))
+		    for one in report["rounds"]:
+		        print("#  ", one)
+		    sys.exit(1)
+	PY
+}
+
 nothing_left() {
 	local bad=0
 	if [ -e "/sys/fs/bpf/godwit/${NAME:-t$$}" ]; then

@@ -50,7 +50,10 @@ static struct settings settings;
 static struct gw_call call;
 static char error[GW_OPTIONS_ERROR_BYTES];
 
-/* Words in one string, separated by single blanks; the copy lives on because strings are borrowed. */
+/*
+ * Words in one string, separated by single blanks; the copy lives on because
+ * strings are borrowed.
+ */
 static int parse(const char *line)
 {
 	static char copy[512];
@@ -161,7 +164,8 @@ Test(options, refusals_name_option_value_and_what_is_accepted)
 	refuses("a --basket=plum", "--basket: \"plum\" is not accepted; give one of apple, pear");
 	refuses("a --dir=", "--dir: \"\" is not accepted; give a text that is not empty");
 	refuses("a --dir", "--dir: a value is missing; give a text that is not empty");
-	refuses("a -w", "--wait: a value is missing; give a duration above 0 such as 300ms, 1.5s or 2m");
+	refuses("a -w", "--wait: a value is missing; give a duration above 0 such as 300ms, 1.5s "
+			"or 2m");
 	refuses("a --verbose=3", "--verbose: takes no value, \"--verbose=3\" was given");
 }
 

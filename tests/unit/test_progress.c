@@ -59,8 +59,10 @@ Test(progress, drops_the_least_needed_first)
 	char line[GW_PROGRESS_BYTES];
 
 	cr_assert_str_eq(gw_progress_line(line, &full, 80),
-			 "round 2: 75.0%, 3.0 GiB of 4.0 GiB, 512 MiB/s, dirty 12.0 MiB, 2.0 s to go");
-	cr_assert_str_eq(gw_progress_line(line, &full, 39), "round 2: 75.0%, 512 MiB/s, 2.0 s to go");
+			 "round 2: 75.0%, 3.0 GiB of 4.0 GiB, 512 MiB/s, dirty 12.0 MiB, 2.0 s "
+			 "to go");
+	cr_assert_str_eq(gw_progress_line(line, &full, 39), "round 2: 75.0%, 512 MiB/s, 2.0 s to "
+							    "go");
 	cr_assert_str_eq(gw_progress_line(line, &full, 14), "round 2: 75.0%");
 	cr_assert_str_eq(gw_progress_line(line, &full, 13), "round 2");
 	cr_assert_str_eq(gw_progress_line(line, &full, 3), "rou");
@@ -82,7 +84,8 @@ Test(progress, never_more_done_than_there_is)
 	char line[GW_PROGRESS_BYTES];
 
 	over.done_bytes = over.total_bytes * 2;
-	cr_assert_str_eq(gw_progress_line(line, &over, 40), "round 2: 100.0%, 512 MiB/s, 2.0 s to go");
+	cr_assert_str_eq(gw_progress_line(line, &over, 40), "round 2: 100.0%, 512 MiB/s, 2.0 s "
+							    "to go");
 }
 
 Test(progress, names_every_phase)

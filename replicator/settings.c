@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A migration's settings: from the caller, into the journal's first record, and back from it. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <godwit/version.h>
+
+#include "job.h"
+
+#define DOWNTIME_LIMIT_NS (300 * GW_NS_PER_MS)
+#define TIMEOUT_NS (120 * GW_NS_PER_S)
+#define QUIESCE_GRACE_NS (10 * GW_NS_PER_S)
+#define EXEC_TIMEOUT_NS (30 * GW_NS_PER_S)
+
+static const char *const handoff_names[] = { "freeze", "exec", "none" };
+static const char *const verify_names[] = { "no", "during", "after" };
+
+static char *copy_string(const char *text)
+{
+	char *copy;
+
+	if (text == NULL)
+		return NULL;
+	copy = strdup(text);
+	assert(copy != NULL);
+	return copy;
+}
+
+static uint64_t or_default(uint64_t value, uint64_t fallback)
+{
+	return value != 0 ? value : fallback;
+}
+
+void gw_settings_from_config(struct gw_settings *settings,
+				 const struct gw_migration_config *config)
+{
+	settings->track = config->track;
+	settings->verify = config->verify;
+	settings->bandwidth_bytes_per_s = config->bandwidth_bytes_per_s;
+	settings->downtime_limit_ns = or_default(config->downtime_limit_ns, DOWNTIME_LIMIT_NS);
+	settings->timeout_ns = or_default(config->timeout_ns, TIMEOUT_NS);
+	settings->quiesce_deadline_ns = or_default(config->quiesce_deadline_ns,
+		settings->downtime_limit_ns + QUIESCE_GRACE_NS);
+	settings->exec_timeout_ns = or_default(config->exec_timeout_ns, EXEC_TIMEOUT_NS);
+	settings->max_rounds = config->max_rounds;
+	settings->grain_bytes = config->grain_bytes;
+	settings->buffers = config->buffers != 0 ? config->buffers : GW_BUFFERS_DEFAULT;
+	settings->overwrite = config->overwrite;
+	settings->target_is_zero = config->target_is_zero;
+	settings->resync = config->resync;
+	settings->keep_state = config->keep_state;
+	settings->exec_quiesce = copy_string(config->exec_quiesce);
+	settings->exec_switch = copy_string(config->exec_switch);
+	settings->exec_resume = copy_string(config->exec_resume);
+	settings->exec_abort = copy_string(config->exec_abort);
+}
+
+void gw_settings_fini(struct gw_settings *settings)
+{
+	free(settings->exec_quiesce);
+	free(settings->exec_switch);
+	free(settings->exec_resume);
+	free(settings->exec_abort);
+}
+
+/* AUTO becomes what fits the source. A block device that nobody mounted needs a word from the user. */
+int gw_job_choose_handoff(struct gw_job *job, enum gw_migration_handoff wanted)
+{
+	struct gw_mount *mounts = NULL;
+	int count;
+
+	switch (wanted) {
+	case GW_MIGRATION_FREEZE:
+		job->settings.handoff = GW_HANDOFF_FREEZE;
+		return 0;
+	case GW_MIGRATION_EXEC:
+		job->settings.handoff = GW_HANDOFF_EXEC;
+		return 0;
+	case GW_MIGRATION_NONE:
+		job->settings.handoff = GW_HANDOFF_NONE;
+		return 0;
+	case GW_MIGRATION_HANDOFF_AUTO:
+		break;
+	}
+	if (job->source.kind == GW_NODE_FILE) {
+		job->settings.handoff = GW_HANDOFF_NONE;
+		return 0;
+	}
+	count = gw_node_mounts(&job->source, &mounts, &job->diag);
+	free(mounts);
+	if (count < 0)
+		return count;
+	job->settings.handoff = GW_HANDOFF_FREEZE;
+	if (count == 0)
+		return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EPERM,
+			"nothing is mounted from source %s, so that godwit cannot know how to stop "
+			"its writers: say --handoff none (nothing writes to it at the end) or "
+			"--handoff exec --exec-quiesce COMMAND", job->source.path);
+	return 0;
+}
+
+void gw_job_choose_track(struct gw_job *job)
+{
+	if (job->settings.track == GW_TRACK_AUTO)
+		job->settings.track = job->source.kind == GW_NODE_BLOCK ? GW_TRACK_BLOCK :
+									  GW_TRACK_NONE;
+}
+
+static void put_text(struct json_object *payload, const char *key, const char *text)
+{
+	if (text != NULL)
+		gw_json_put_string(payload, key, text);
+}
+
+static void put_node(struct json_object *payload, const char *end, const struct gw_node *node)
+{
+	char key[64];
+
+#define KEY(suffix) (snprintf(key, sizeof(key), "%s" suffix, end), key)
+	gw_json_put_string(payload, end, node->path);
+	gw_json_put_string(payload, KEY("_id"), node->stable_id);
+	gw_json_put_string(payload, KEY("_name"), node->name);
+	gw_json_put_string(payload, KEY("_kind"), node->kind == GW_NODE_BLOCK ? "block" : "file");
+	gw_json_put_u64(payload, KEY("_diskseq"), node->diskseq);
+	gw_json_put_u64(payload, KEY("_dev"), node->kind == GW_NODE_BLOCK ?
+			(uint64_t)node->dev : (uint64_t)node->file_dev);
+	gw_json_put_u64(payload, KEY("_ino"), (uint64_t)node->file_ino);
+	gw_json_put_u64(payload, KEY("_size_bytes"), node->size_bytes);
+#undef KEY
+}
+
+int gw_job_record_started(struct gw_job *job)
+{
+	const struct gw_settings *const settings = &job->settings;
+	struct json_object *const payload = json_object_new_object();
+	int err;
+
+	gw_json_put_string(payload, "version", GODWIT_VERSION);
+	gw_json_put_string(payload, "name", job->name);
+	gw_json_put_u64(payload, "id", job->id);
+	put_node(payload, "source", &job->source);
+	put_node(payload, "target", &job->target);
+	gw_json_put_u64(payload, "size_bytes", job->geom.size_bytes);
+	gw_json_put_u64(payload, "grain_bytes", job->geom.grain_bytes);
+	gw_json_put_string(payload, "track", settings->track == GW_TRACK_BLOCK ? "block" : "none");
+	gw_json_put_string(payload, "handoff", handoff_names[settings->handoff]);
+	gw_json_put_string(payload, "verify", verify_names[settings->verify]);
+	gw_json_put_u64(payload, "bandwidth_bytes_per_s", settings->bandwidth_bytes_per_s);
+	gw_json_put_u64(payload, "downtime_limit_ns", settings->downtime_limit_ns);
+	gw_json_put_u64(payload, "timeout_ns", settings->timeout_ns);
+	gw_json_put_u64(payload, "quiesce_deadline_ns", settings->quiesce_deadline_ns);
+	gw_json_put_u64(payload, "exec_timeout_ns", settings->exec_timeout_ns);
+	gw_json_put_u64(payload, "max_rounds", settings->max_rounds);
+	gw_json_put_u64(payload, "buffers", settings->buffers);
+	gw_json_put_bool(payload, "target_is_zero", settings->target_is_zero);
+	gw_json_put_bool(payload, "resync", settings->resync);
+	gw_json_put_bool(payload, "keep_state", settings->keep_state);
+	put_text(payload, "exec_quiesce", settings->exec_quiesce);
+	put_text(payload, "exec_switch", settings->exec_switch);
+	put_text(payload, "exec_resume", settings->exec_resume);
+	put_text(payload, "exec_abort", settings->exec_abort);
+	err = gw_journal_append(job->journal, GW_RECORD_STARTED, payload, &job->diag);
+	return err < 0 ? err : gw_journal_sync(job->journal, &job->diag);
+}
+
+/* Which of names text is; count if none. */
+static uint32_t index_of(const char *text, const char *const *names, uint32_t count)
+{
+	uint32_t i = 0;
+
+	while (i < count && (text == NULL || strcmp(text, names[i]) != 0))
+		i++;
+	return i;
+}
+
+int gw_job_bad_journal(struct gw_job *job, const char *key)
+{
+	return gw_fail_exit(&job->diag, GW_EXIT_UNCLEAR, -EBADMSG,
+			    "%s/" GW_JOURNAL_FILE ": its start record has no usable \"%s\"",
+			    job->state_dir, key);
+}
+
+int gw_job_read_settings(struct gw_job *job, struct json_object *started)
+{
+	static const char *const track_names[] = { "block", "none" };
+	struct gw_settings *const settings = &job->settings;
+	const uint32_t track = index_of(gw_json_string(started, "track"), track_names, 2);
+	const uint32_t handoff = index_of(gw_json_string(started, "handoff"), handoff_names, 3);
+	const uint32_t verify = index_of(gw_json_string(started, "verify"), verify_names, 3);
+	uint64_t grain_bytes, buffers, max_rounds = 0;
+
+	if (!gw_json_u64(started, "id", &job->id))
+		return gw_job_bad_journal(job, "id");
+	if (track == 2)
+		return gw_job_bad_journal(job, "track");
+	if (handoff == 3)
+		return gw_job_bad_journal(job, "handoff");
+	if (verify == 3)
+		return gw_job_bad_journal(job, "verify");
+	if (!gw_json_u64(started, "grain_bytes", &grain_bytes) || grain_bytes > GW_GRAIN_BYTES_MAX)
+		return gw_job_bad_journal(job, "grain_bytes");
+	if (!gw_json_u64(started, "buffers", &buffers) || buffers == 0 || buffers > GW_BUFFERS_MAX)
+		return gw_job_bad_journal(job, "buffers");
+	if (!gw_json_u64(started, "max_rounds", &max_rounds) || max_rounds > UINT32_MAX)
+		return gw_job_bad_journal(job, "max_rounds");
+	if (!gw_json_u64(started, "downtime_limit_ns", &settings->downtime_limit_ns) ||
+	    !gw_json_u64(started, "timeout_ns", &settings->timeout_ns) ||
+	    !gw_json_u64(started, "quiesce_deadline_ns", &settings->quiesce_deadline_ns) ||
+	    !gw_json_u64(started, "exec_timeout_ns", &settings->exec_timeout_ns) ||
+	    !gw_json_u64(started, "bandwidth_bytes_per_s", &settings->bandwidth_bytes_per_s))
+		return gw_job_bad_journal(job, "..._ns");
+	settings->track = track == 0 ? GW_TRACK_BLOCK : GW_TRACK_NONE;
+	settings->handoff = (enum gw_handoff_kind)handoff;
+	settings->verify = (enum gw_migration_verify)verify;
+	settings->grain_bytes = (uint32_t)grain_bytes;
+	settings->buffers = (uint32_t)buffers;
+	settings->max_rounds = (uint32_t)max_rounds;
+	gw_json_bool(started, "keep_state", &settings->keep_state);
+	gw_json_bool(started, "resync", &settings->resync);
+	settings->exec_quiesce = copy_string(gw_json_string(started, "exec_quiesce"));
+	settings->exec_switch = copy_string(gw_json_string(started, "exec_switch"));
+	settings->exec_resume = copy_string(gw_json_string(started, "exec_resume"));
+	settings->exec_abort = copy_string(gw_json_string(started, "exec_abort"));
+	return 0;
+}
+
+/* What was given anew on the command line wins. */
+void gw_settings_override(struct gw_settings *settings,
+			      const struct gw_migration_config *config)
+{
+	settings->bandwidth_bytes_per_s = or_default(config->bandwidth_bytes_per_s,
+						     settings->bandwidth_bytes_per_s);
+	settings->downtime_limit_ns = or_default(config->downtime_limit_ns,
+						 settings->downtime_limit_ns);
+	settings->timeout_ns = or_default(config->timeout_ns, settings->timeout_ns);
+	settings->quiesce_deadline_ns = or_default(config->quiesce_deadline_ns,
+						   settings->quiesce_deadline_ns);
+	if (config->max_rounds != 0)
+		settings->max_rounds = config->max_rounds;
+	if (config->buffers != 0)
+		settings->buffers = config->buffers;
+	settings->resync |= config->resync;
+	settings->overwrite = config->overwrite;
+}
+
+/* Is what the path leads to now what the migration was started with? */
+int gw_job_check_identity(struct gw_job *job, struct json_object *started, const char *end,
+			  const struct gw_node *node)
+{
+	uint64_t diskseq = 0, size_bytes = 0, dev = 0, ino = 0;
+	const char *id, *kind;
+	char key[64];
+
+#define KEY(suffix) (snprintf(key, sizeof(key), "%s" suffix, end), key)
+	if (!gw_json_u64(started, KEY("_size_bytes"), &size_bytes) ||
+	    !gw_json_u64(started, KEY("_diskseq"), &diskseq) ||
+	    !gw_json_u64(started, KEY("_dev"), &dev) || !gw_json_u64(started, KEY("_ino"), &ino))
+		return gw_job_bad_journal(job, end);
+	id = gw_json_string(started, KEY("_id"));
+	kind = gw_json_string(started, KEY("_kind"));
+#undef KEY
+	if (id == NULL || kind == NULL)
+		return gw_job_bad_journal(job, end);
+	if ((strcmp(kind, "block") == 0) != (node->kind == GW_NODE_BLOCK))
+		goto other;
+	if (node->kind == GW_NODE_FILE) {
+		/* A target file that had not been made yet has no number. */
+		if (ino != 0 && (dev != (uint64_t)node->file_dev ||
+				 ino != (uint64_t)node->file_ino))
+			goto other;
+		return 0;
+	}
+	if (size_bytes != node->size_bytes || strcmp(id, node->stable_id) != 0)
+		goto other;
+	/* Without a stable name the number of the disk is all there is; a reboot begins it anew. */
+	if (diskseq != node->diskseq && id[0] == '\0' &&
+	    !(job->settings.resync && job->settings.overwrite))
+		goto other;
+	return 0;
+other:
+	return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -ESTALE,
+		"%s %s is another disk (or file) than when migration %s started; bring the old one "
+		"back, or `godwit cleanup %s` and start anew", end, node->path, job->name,
+		job->name);
+}
