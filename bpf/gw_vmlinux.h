@@ -84,6 +84,7 @@ struct request {
 	unsigned int __data_len;
 	u64 __sector;
 	struct bio *bio;
+	u64 start_time_ns;
 };
 
 #pragma clang attribute pop

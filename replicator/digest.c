@@ -115,6 +115,8 @@ static int map_file(struct gw_digests *digests, int fd, const char *dir,
 	if (map == MAP_FAILED)
 		return gw_fail(diag, -errno, "%s/" GW_DIGEST_FILE ": cannot be mapped: %s", dir,
 			       strerror(errno));
+	/* The watchdog is forked inside the blackout; it has no use for this. */
+	madvise(map, bytes, MADV_DONTFORK);
 	*digests = (struct gw_digests){
 		.words = (uint64_t *)((char *)map + HEADER_BYTES),
 		.geom = *geom,

@@ -93,7 +93,7 @@ struct gw_job {
 	struct timespec source_mtime;		/* of a file */
 	/* What the tick shows and judges. */
 	enum gw_migration_phase phase;
-	uint64_t round_began_ns, round_total_bytes, round_settled_before_bytes,
+	uint64_t round_began_ns, round_total_bytes, round_processed_before_bytes,
 		round_verified_before_bytes;
 	uint64_t live_grains, live_seen_ns, live_cost_ns;	/* of the last look at live */
 	uint64_t shown_ns;

@@ -106,6 +106,8 @@ static int take_slab(struct gw_job *job)
 	}
 	job->slab_bytes = bytes;
 	madvise(job->slab, bytes, MADV_HUGEPAGE);
+	/* The watchdog is forked inside the blackout; it has no use for this. */
+	madvise(job->slab, bytes, MADV_DONTFORK);
 	memset(job->slab, 0, bytes);
 	return 0;
 }
@@ -206,6 +208,8 @@ void gw_job_close_pipeline(struct gw_job *job)
 	job->engine = NULL;
 	gw_dev_close(job->dev);
 	job->dev = NULL;
+	if (job->slab != NULL)
+		madvise(job->slab, job->slab_bytes, MADV_DOFORK);
 	free(job->slab);
 	job->slab = NULL;
 	for (int end = 0; end < GW_ENDS; end++) {

@@ -206,12 +206,15 @@ static void logical_sectors(struct gw_check *check, struct gw_row *row)
 			     source->logical_bytes);
 		gw_row_mend(row, "name a target with sectors of %u bytes (nvme format --lbaf, "
 			    "losetup -b)", source->logical_bytes);
-	} else if (source->size_bytes % target->logical_bytes != 0) {
-		gw_row_unmet(row, "the source's %llu bytes are no whole number of the target's "
-			     "sectors of %u bytes", (unsigned long long)source->size_bytes,
+	} else if (target->size_bytes - target->size_bytes % target->logical_bytes <
+		   source->size_bytes) {
+		gw_row_unmet(row, "the source's last %llu bytes need one more sector of %u bytes on "
+			     "the target",
+			     (unsigned long long)(source->size_bytes % target->logical_bytes),
 			     target->logical_bytes);
-		gw_row_mend(row, "extend the file to a whole number of sectors (truncate -s %%%u)",
-			    target->logical_bytes);
+		gw_row_mend(row, "name a larger target");
+	} else if (source->size_bytes % target->logical_bytes != 0) {
+		gw_row_met(row, "the rest of the target's last sector becomes zeroes");
 	} else if (source->kind == GW_NODE_BLOCK &&
 		   target->logical_bytes < source->logical_bytes) {
 		gw_row_warn(row, "the target's sectors have %u bytes, the source's %u: a partition "

@@ -102,6 +102,13 @@ static uint64_t rate_of(uint64_t bytes, uint64_t elapsed_ns)
 	       (uint64_t)((double)bytes * (double)GW_NS_PER_S / (double)elapsed_ns);
 }
 
+/* Written, zeroed, or known to be there already: flows evenly, whereas batches settle by leaps. */
+static uint64_t processed_bytes(const struct gw_engine_stats *stats)
+{
+	return stats->written_bytes + stats->zeroed_bytes + stats->zero_skipped_bytes +
+	       stats->same_skipped_bytes;
+}
+
 static uint64_t round_done_bytes(const struct gw_job *job)
 {
 	const struct gw_engine_stats *const stats = gw_engine_stats(job->engine);
@@ -110,7 +117,7 @@ static uint64_t round_done_bytes(const struct gw_job *job)
 	if (job->phase == GW_PHASE_VERIFY)
 		done = stats->verified_bytes - job->round_verified_before_bytes;
 	else
-		done = stats->settled_bytes - job->round_settled_before_bytes;
+		done = processed_bytes(stats) - job->round_processed_before_bytes;
 	return done < job->round_total_bytes ? done : job->round_total_bytes;
 }
 
@@ -223,7 +230,7 @@ static void round_begins(struct gw_job *job, enum gw_migration_phase phase, uint
 	job->phase = phase;
 	job->round_began_ns = now_ns(job);
 	job->round_total_bytes = total_bytes;
-	job->round_settled_before_bytes = stats->settled_bytes;
+	job->round_processed_before_bytes = processed_bytes(stats);
 	job->round_verified_before_bytes = stats->verified_bytes;
 	job->live_seen_ns = 0;
 	show(job, job->round_began_ns);
@@ -613,14 +620,20 @@ static int track_target(struct gw_job *job)
 	return gw_track_block_start(&job->target_track, &config, &job->diag);
 }
 
-/* Any failure before the commit record: the source goes on. */
+/*
+ * Any failure before the commit record: the source goes on, and only when it does
+ * the journal says so. Else whoever cleans up still finds it quiesced.
+ */
 static int give_back(struct gw_job *job, int err)
 {
 	struct json_object *payload;
 
 	if (job->blackout.began_ns == 0)
 		return err;
-	gw_handoff_abort(job->handoff, &job->diag);
+	if (gw_handoff_abort(job->handoff, &job->diag) < 0) {
+		job->diag.exit_code = GW_EXIT_UNCLEAR;
+		return err;
+	}
 	payload = json_object_new_object();
 	gw_json_put_string(payload, "text", "the writers go on on the source");
 	gw_journal_append(job->journal, GW_RECORD_RESUMED, payload, &job->diag);

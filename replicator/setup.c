@@ -129,6 +129,7 @@ int gw_job_create_handoff(struct gw_job *job)
 		.target = &job->target,
 		.state_dir = job->state_dir,
 		.keep_writable = keep_writable,
+		.lock_fds = { job->state_lock_fd, job->disk_lock_fd },
 		.exec_quiesce = job->settings.exec_quiesce,
 		.exec_switch = job->settings.exec_switch,
 		.exec_resume = job->settings.exec_resume,

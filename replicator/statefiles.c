@@ -8,11 +8,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "preflight.h"
 
 #define RUN_FILE_BYTES (PATH_MAX + 160)
+#define LOCK_NAP_NS 10000000
+#define LOCK_TRIES 300
 
 static int make_dirs(const char *path, struct gw_diag *diag)
 {
@@ -31,16 +34,22 @@ static int make_dirs(const char *path, struct gw_diag *diag)
 	}
 }
 
-static int lock(int *lock_fd, const char *path, int flags, const char *busy,
+/* tries: how long to wait, in LOCK_NAP_NS, for a lock that somebody holds. */
+static int lock(int *lock_fd, const char *path, int flags, int tries, const char *busy,
 		struct gw_diag *diag)
 {
+	const struct timespec nap = { 0, LOCK_NAP_NS };
 	int fd = open(path, flags | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -errno, "%s: %s", path, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		int err = -errno;
 
+		if (err == -EWOULDBLOCK && --tries > 0) {
+			nanosleep(&nap, NULL);
+			continue;
+		}
 		close(fd);
 		if (err != -EWOULDBLOCK)
 			return gw_fail_exit(diag, GW_EXIT_CANNOT, err, "lock of %s: %s", path,
@@ -51,9 +60,9 @@ static int lock(int *lock_fd, const char *path, int flags, const char *busy,
 	return 0;
 }
 
-static int lock_state_dir(struct gw_job *job)
+static int lock_state_dir(struct gw_job *job, int tries)
 {
-	return lock(&job->state_lock_fd, job->state_dir, O_RDONLY | O_DIRECTORY,
+	return lock(&job->state_lock_fd, job->state_dir, O_RDONLY | O_DIRECTORY, tries,
 		    "this migration is running in another process", &job->diag);
 }
 
@@ -69,7 +78,7 @@ int gw_state_lock_disk(struct gw_job *job)
 	if (job->source.kind == GW_NODE_FILE)
 		snprintf(path + strlen(path), sizeof(path) - strlen(path), ".%ju",
 			 (uintmax_t)job->source.file_ino);
-	return lock(&job->disk_lock_fd, path, O_RDWR | O_CREAT,
+	return lock(&job->disk_lock_fd, path, O_RDWR | O_CREAT, 1,
 		    "another godwit works on the same source disk", &job->diag);
 }
 
@@ -177,7 +186,7 @@ int gw_state_create(struct gw_job *job, const struct gw_migration_config *config
 	set_dirs(job, config);
 	err = make_dirs(job->state_dir, &job->diag);
 	if (err >= 0)
-		err = lock_state_dir(job);
+		err = lock_state_dir(job, 1);
 	if (err >= 0)
 		err = gw_state_lock_disk(job);
 	if (err >= 0)
@@ -198,7 +207,8 @@ int gw_state_open(struct gw_job *job, const struct gw_migration_config *config)
 		return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -ENOENT,
 			"no migration %s: %s is not there; say --state-dir if it was started with "
 			"one", job->name, job->state_dir);
-	return lock_state_dir(job);
+	/* Of a process that was killed a moment ago, the watchdog may still be at work. */
+	return lock_state_dir(job, LOCK_TRIES);
 }
 
 void gw_state_unlock(struct gw_job *job)
@@ -229,7 +239,9 @@ void gw_state_release(struct gw_job *job, int exit_code)
 	if (job->state_lock_fd >= 0) {
 		if (!job->settings.keep_state || exit_code != GW_EXIT_DONE)
 			gw_state_remove_digests(job->state_dir, &quiet);
-		gw_state_forget(job->name, job->run_dir);
+		/* Unclear: cleanup has to find it. */
+		if (exit_code != GW_EXIT_UNCLEAR)
+			gw_state_forget(job->name, job->run_dir);
 	}
 	if (job->journal_is_new && (exit_code == GW_EXIT_CANNOT || exit_code == GW_EXIT_USAGE)) {
 		snprintf(path, sizeof(path), "%s/" GW_JOURNAL_FILE, job->state_dir);

@@ -36,7 +36,7 @@ struct gw_bpf_slot {
 	gw_u64 holder;			/* address of the request or bio in flight; 0: none */
 	gw_u64 first_sector;		/* on the disk, within what is tracked; the hull for discards */
 	gw_u64 end_sector;
-	gw_u64 submitted_ns;		/* CLOCK_MONOTONIC */
+	gw_u64 submitted_ns;		/* CLOCK_MONOTONIC; of a request: when it was made */
 	gw_u64 done;			/* requests: holder whose completion an earlier copy has counted */
 	gw_u64 done_ns;			/* bios: when the first copy saw the completion */
 	gw_u32 flags;			/* GW_SLOT_* */

@@ -229,12 +229,14 @@ static int grow(struct collect *collect)
 static int collect_mount(void *arg, const struct gw_mountinfo *mount)
 {
 	struct collect *const collect = arg;
-	const bool is_visible = leads_to(mount->dir, mount->mount_id);
 	uint32_t i = 0;
+	bool is_visible;
 	int err;
 
 	if (gw_mountinfo_each_dev(mount, match_node, collect) <= 0)
 		return 0;
+	/* Not before: another file system's server may not answer. */
+	is_visible = leads_to(mount->dir, mount->mount_id);
 	while (i < collect->count && collect->fs[i] != mount->dev)
 		i++;
 	/* A later mount of the same file system counts only if the first cannot be reached. */

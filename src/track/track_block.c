@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The source `block`, user space's half. All state is in maps that gw_block.bpf.c
- * writes too, and that outlive this process if they are pinned; what is kept here is how to reach them.
+ * writes too, and that outlive this process if they are pinned; what is kept here
+ * is how to reach them.
  */
 #include "track.h"
 
@@ -13,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -45,23 +44,6 @@
  */
 #define MISSES_WINDOW_NS (60 * GW_NS_PER_S)
 #define STRAYS_BATCH 256
-
-struct block_track {
-	struct gw_plan plan;
-	char name[GW_PINS_NAME_MAX + 1];	/* "": not pinned */
-	int map_fds[GW_MAPS];
-	int link_fds[GW_LINKS];
-	int program_fds[GW_PROGRAMS_WATCHED];
-	void *mapped[GW_MAPS];
-	size_t mapped_bytes[GW_MAPS];
-	/* In the mappings: */
-	struct gw_track_header *header;
-	_Atomic uint64_t *coarse;
-	struct gw_bpf_state *state;
-	struct gw_bpf_slot *slots;
-	uint64_t slot_count;
-	uint64_t swept_ns;
-};
 
 static uint64_t now_ns(void)
 {
@@ -95,7 +77,7 @@ static uint64_t mark_all_pending(struct gw_track *track)
 /* Grains of a slot's sectors, clipped; empty ones have none. */
 static struct gw_run slot_run(const struct gw_track *track, const struct gw_bpf_slot *slot)
 {
-	const struct block_track *const block = track->impl;
+	const struct gw_block_track *const block = track->impl;
 	const uint64_t start = block->header->first_sector;
 	const uint32_t shift = track->geom.grain_shift - GW_SECTOR_SHIFT;
 	uint64_t first, end;
@@ -141,7 +123,7 @@ static void explain_flags(struct gw_track_taken *taken, uint64_t flags)
 
 static void take_flags(struct gw_track *track, struct gw_track_taken *taken)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 	/* Pairs with raise() in gw_block.bpf.c. One that is raised after this look waits. */
 	const uint64_t flags = __atomic_load_n(&block->state->flags, __ATOMIC_SEQ_CST) &
 			       GW_STATE_WHOLE;
@@ -159,7 +141,7 @@ static void take_flags(struct gw_track *track, struct gw_track_taken *taken)
 
 static void take_coarse(struct gw_track *track, struct gw_track_taken *taken)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 	const uint32_t shift = block->plan.coarse_shift;
 
 	for (uint64_t w = 0; w < block->plan.coarse_words; w++) {
@@ -186,7 +168,7 @@ static void take_coarse(struct gw_track *track, struct gw_track_taken *taken)
 	}
 }
 
-static int read_misses(const struct block_track *block, uint64_t misses[GW_PROGRAMS_WATCHED],
+static int read_misses(const struct gw_block_track *block, uint64_t misses[GW_PROGRAMS_WATCHED],
 		       struct gw_diag *diag)
 {
 	for (int i = 0; i < GW_PROGRAMS_WATCHED; i++) {
@@ -194,7 +176,7 @@ static int read_misses(const struct block_track *block, uint64_t misses[GW_PROGR
 		uint32_t info_bytes = sizeof(info);
 
 		if (bpf_obj_get_info_by_fd(block->program_fds[i], &info, &info_bytes) < 0)
-			return gw_fail(diag, -errno, "cannot ask the kernel for skipped programs: %s",
+			return gw_fail(diag, -errno, "cannot ask for skipped programs: %s",
 				       strerror(errno));
 		misses[i] = info.recursion_misses;
 	}
@@ -209,7 +191,7 @@ static int read_misses(const struct block_track *block, uint64_t misses[GW_PROGR
  *
  * Killed in here: what has grown is stamped before it is said to be seen.
  */
-static bool track_was_lost(struct block_track *block, const uint64_t misses[])
+static bool track_was_lost(struct gw_block_track *block, const uint64_t misses[])
 {
 	struct gw_track_header *const header = block->header;
 	const uint64_t now = now_ns();
@@ -229,7 +211,7 @@ static bool track_was_lost(struct block_track *block, const uint64_t misses[])
 	return any_grew && lost;
 }
 
-static void see_misses(struct block_track *block, const uint64_t misses[])
+static void see_misses(struct gw_block_track *block, const uint64_t misses[])
 {
 	for (int i = 0; i < GW_PROGRAMS_WATCHED; i++)
 		block->header->misses_seen[i] = misses[i];
@@ -238,7 +220,7 @@ static void see_misses(struct block_track *block, const uint64_t misses[])
 /* After the bits were moved: what is counted now was skipped before, or is of the next take. */
 static int take_misses(struct gw_track *track, struct gw_track_taken *taken, struct gw_diag *diag)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 	uint64_t misses[GW_PROGRAMS_WATCHED];
 	const int err = read_misses(block, misses, diag);
 
@@ -256,7 +238,7 @@ static int take_misses(struct gw_track *track, struct gw_track_taken *taken, str
 	return 0;
 }
 
-static int fail_other_disk(const struct gw_track *track, struct gw_diag *diag)
+int gw_block_fail_other_disk(const struct gw_track *track, struct gw_diag *diag)
 {
 	return gw_fail_exit(diag, GW_EXIT_CANNOT, -ESTALE,
 			    "%s was written to as another disk than it was at the start",
@@ -265,7 +247,7 @@ static int fail_other_disk(const struct gw_track *track, struct gw_diag *diag)
 
 /* Lost completions */
 
-/* Does the kernel count nothing as started and not ended on the disk? False if it does not count. */
+/* Does the kernel count nothing as in flight on the disk? False if it does not count. */
 static bool is_disk_idle(const struct gw_node *node)
 {
 	unsigned long long reads, writes;
@@ -300,7 +282,7 @@ static bool is_uncounted(const struct gw_track *track, const struct gw_bpf_slot 
 
 static void find_lost_in_slots(struct gw_track *track, uint64_t now, struct gw_track_taken *taken)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 
 	for (uint64_t i = 0; i < block->slot_count; i++) {
 		struct gw_bpf_slot *const at = &block->slots[i];
@@ -336,7 +318,7 @@ static int each_stray(struct gw_track *track,
 				 const struct gw_bpf_slot *entry),
 		      void *arg, struct gw_diag *diag)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 	const int fd = block->map_fds[GW_MAP_STRAYS];
 	uint64_t keys[STRAYS_BATCH];
 	struct gw_bpf_slot entries[STRAYS_BATCH];
@@ -369,7 +351,7 @@ struct sweep {
 static void sweep_stray(struct gw_track *track, void *arg, uint64_t key,
 			const struct gw_bpf_slot *entry)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 	const struct sweep *const sweep = arg;
 
 	if (entry->holder == 0 && entry->done_ns < sweep->stale_before_ns &&
@@ -399,7 +381,7 @@ static void note_oldest(struct gw_track *track, void *arg, uint64_t key,
 static int count_in_flight(struct gw_track *track, struct gw_track_in_flight *out,
 			   struct gw_diag *diag)
 {
-	const struct block_track *const block = track->impl;
+	const struct gw_block_track *const block = track->impl;
 
 	for (uint64_t i = 0; i < block->slot_count; i++) {
 		struct gw_bpf_slot slot;
@@ -413,7 +395,7 @@ static int count_in_flight(struct gw_track *track, struct gw_track_in_flight *ou
 /* Slots left when the queue is drained: their completions were lost. */
 static int sweep(struct gw_track *track, struct gw_track_taken *taken, struct gw_diag *diag)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 	const bool bio_based = block->plan.bio_based;
 	struct gw_track_in_flight in_flight = { 0 };
 	struct sweep job = { .taken = taken };
@@ -441,14 +423,14 @@ static int sweep(struct gw_track *track, struct gw_track_taken *taken, struct gw
 
 static int block_take(struct gw_track *track, struct gw_track_taken *taken, struct gw_diag *diag)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 	int err;
 
 	err = gw_node_check_same(&track->node, diag);
 	if (err < 0)
 		return err;
 	if ((__atomic_load_n(&block->state->flags, __ATOMIC_SEQ_CST) & GW_STATE_OTHER_DISK) != 0)
-		return fail_other_disk(track, diag);
+		return gw_block_fail_other_disk(track, diag);
 	take_flags(track, taken);
 	take_coarse(track, taken);
 	taken->fresh_grains += gw_bitmap_move_all(&track->live, &track->pending);
@@ -479,7 +461,7 @@ static int block_in_flight(struct gw_track *track, struct gw_track_in_flight *ou
 
 static int block_stats(struct gw_track *track, struct gw_track_stats *stats, struct gw_diag *diag)
 {
-	const struct block_track *const block = track->impl;
+	const struct gw_block_track *const block = track->impl;
 	const int cpus = libbpf_num_possible_cpus();
 	uint64_t misses[GW_PROGRAMS_WATCHED];
 	struct gw_bpf_stats *per_cpu;
@@ -525,7 +507,7 @@ static int block_stats(struct gw_track *track, struct gw_track_stats *stats, str
  */
 static int block_drop_marks(struct gw_track *track, struct gw_diag *diag)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 	uint64_t misses[GW_PROGRAMS_WATCHED];
 	int err;
 
@@ -553,9 +535,9 @@ static void close_fds(int *fds, size_t count)
 	}
 }
 
-static void block_close(struct gw_track *track)
+void gw_block_close(struct gw_track *track)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 
 	for (int map = 0; map < GW_MAPS; map++)
 		if (block->mapped[map] != NULL)
@@ -569,7 +551,7 @@ static void block_close(struct gw_track *track)
 
 static int block_stop(struct gw_track *track, struct gw_diag *diag)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 	int err = 0, lock;
 
 	if (block->name[0] != '\0') {
@@ -578,191 +560,23 @@ static int block_stop(struct gw_track *track, struct gw_diag *diag)
 		if (lock >= 0)
 			close(lock);
 	}
-	block_close(track);
+	gw_block_close(track);
 	return err;
 }
 
-static const struct gw_track_ops block_ops = {
+const struct gw_track_ops gw_block_ops = {
 	.name = "block",
 	.take = block_take,
 	.in_flight = block_in_flight,
 	.stats = block_stats,
 	.drop_marks = block_drop_marks,
 	.stop = block_stop,
-	.close = block_close,
+	.close = gw_block_close,
 };
-
-/* From descriptors to a tracking */
-
-static struct gw_track *new_track(const struct gw_plan *plan, const char *name,
-				  struct gw_diag *diag)
-{
-	struct gw_track *const track = calloc(1, sizeof(*track));
-	struct block_track *const block = calloc(1, sizeof(*block));
-
-	if (track == NULL || block == NULL) {
-		free(track);
-		free(block);
-		gw_fail(diag, -ENOMEM, "no memory for the tracking");
-		return NULL;
-	}
-	block->plan = *plan;
-	snprintf(block->name, sizeof(block->name), "%s", name != NULL ? name : "");
-	memset(block->map_fds, -1, sizeof(block->map_fds));
-	memset(block->link_fds, -1, sizeof(block->link_fds));
-	memset(block->program_fds, -1, sizeof(block->program_fds));
-	track->impl = block;
-	track->ops = &block_ops;
-	track->geom = plan->geom;
-	track->node = plan->node;
-	return track;
-}
-
-static int map_one(struct block_track *block, enum gw_map map, struct gw_diag *diag)
-{
-	const struct gw_map_shape shape = gw_map_shape(map, &block->plan);
-	void *mapped;
-
-	if (shape.mmap_bytes == 0)
-		return 0;
-	mapped = mmap(NULL, shape.mmap_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-		      block->map_fds[map], 0);
-	if (mapped == MAP_FAILED)
-		return gw_fail_exit(diag, GW_EXIT_CANNOT, -errno,
-				    "cannot map the BPF map %s (%llu bytes): %s", shape.pin,
-				    (unsigned long long)shape.mmap_bytes, strerror(errno));
-	block->mapped[map] = mapped;
-	block->mapped_bytes[map] = shape.mmap_bytes;
-	return 0;
-}
-
-static int find_programs(struct block_track *block, struct gw_diag *diag)
-{
-	for (int i = 0; i < GW_PROGRAMS_WATCHED; i++) {
-		struct bpf_link_info info = { 0 };
-		uint32_t info_bytes = sizeof(info);
-
-		if (bpf_obj_get_info_by_fd(block->link_fds[i], &info, &info_bytes) < 0 ||
-		    (block->program_fds[i] = bpf_prog_get_fd_by_id(info.prog_id)) < 0)
-			return gw_fail_exit(diag, GW_EXIT_CANNOT, -errno,
-					    "cannot find the program of %s: %s",
-					    gw_link_pin((unsigned int)i), strerror(errno));
-	}
-	return 0;
-}
-
-/* map_fds are there; link_fds too, or find_programs() is called later. */
-static int map_all(struct gw_track *track, struct gw_diag *diag)
-{
-	struct block_track *const block = track->impl;
-	int err = 0;
-
-	for (unsigned int map = 0; map < GW_MAPS && err == 0; map++)
-		err = map_one(block, map, diag);
-	if (err < 0)
-		return err;
-	block->header = block->mapped[GW_MAP_HEADER];
-	block->coarse = block->mapped[GW_MAP_COARSE];
-	block->state = block->mapped[GW_MAP_STATE];
-	block->slots = block->mapped[GW_MAP_SLOTS];
-	block->slot_count = gw_map_shape(GW_MAP_SLOTS, &block->plan).entries;
-	track->live = (struct gw_bitmap){ block->mapped[GW_MAP_LIVE], track->geom.size_grains };
-	track->pending =
-		(struct gw_bitmap){ block->mapped[GW_MAP_PENDING], track->geom.size_grains };
-	track->copying =
-		(struct gw_bitmap){ block->mapped[GW_MAP_COPYING], track->geom.size_grains };
-	return 0;
-}
-
-/* Start */
-
-static int fill_header(struct gw_track *track, struct gw_diag *diag)
-{
-	const struct block_track *const block = track->impl;
-	const struct gw_plan *const plan = &block->plan;
-	const struct gw_node *const node = &track->node;
-	struct gw_track_header *const header = block->header;
-
-	while (track->generation == 0)
-		if (getrandom(&track->generation, sizeof(track->generation), 0) < 0 &&
-		    errno != EINTR)
-			return gw_fail(diag, -errno, "no random number: %s", strerror(errno));
-	*header = (struct gw_track_header){
-		.magic = GW_TRACK_MAGIC,
-		.version = GW_TRACK_VERSION,
-		.header_bytes = sizeof(*header),
-		.flags = (plan->bio_based ? GW_TRACK_BIO_BASED : 0) |
-			 (node->is_partition ? GW_TRACK_PARTITION : 0) |
-			 (node->is_zoned ? GW_TRACK_ZONED : 0) |
-			 (node->read_only ? GW_TRACK_READ_ONLY : 0),
-		.disk_major = major(node->disk_dev),
-		.disk_minor = minor(node->disk_dev),
-		.diskseq = node->diskseq,
-		.generation = track->generation,
-		.major = major(node->dev),
-		.minor = minor(node->dev),
-		.node_bytes = node->size_bytes,
-		.first_sector = node->disk_first_sector,
-		.size_bytes = track->geom.size_bytes,
-		.grain_bytes = track->geom.grain_bytes,
-		.coarse_shift = plan->coarse_shift,
-		.words = track->geom.words,
-		.coarse_words = plan->coarse_words,
-		.hw_queues = plan->hw_queues,
-		.tags_per_queue = plan->tags_per_queue,
-		.logical_bytes = node->logical_bytes,
-		.physical_bytes = node->physical_bytes,
-		.started_wall_ns = gw_wall_ns(),
-	};
-	memcpy(header->name, node->name, sizeof(header->name));
-	memcpy(header->disk_name, node->disk_name, sizeof(header->disk_name));
-	memcpy(header->stable_id, node->stable_id, sizeof(header->stable_id));
-	memcpy(header->path, node->path, sizeof(header->path));
-	return 0;
-}
-
-static int take_over(struct block_track *block, struct gw_load *load, struct gw_diag *diag)
-{
-	for (int link = 0; link < GW_LINKS; link++) {
-		block->link_fds[link] = load->link_fds[link];
-		load->link_fds[link] = -1;
-	}
-	return find_programs(block, diag);
-}
-
-int gw_block_adopt_maps(struct gw_track **track, struct gw_load *load, const struct gw_plan *plan,
-			const char *name, struct gw_diag *diag)
-{
-	struct gw_track *const fresh = new_track(plan, name, diag);
-	struct block_track *block;
-	int err;
-
-	*track = NULL;
-	if (fresh == NULL)
-		return -ENOMEM;
-	block = fresh->impl;
-	for (int map = 0; map < GW_MAPS; map++) {
-		block->map_fds[map] = load->map_fds[map];
-		load->map_fds[map] = -1;
-	}
-	err = map_all(fresh, diag);
-	if (err == 0)
-		err = fill_header(fresh, diag);
-	if (err < 0)
-		block_close(fresh);
-	else
-		*track = fresh;
-	return err;
-}
-
-int gw_block_adopt_links(struct gw_track *track, struct gw_load *load, struct gw_diag *diag)
-{
-	return take_over(track->impl, load, diag);
-}
 
 bool gw_block_is_all_suspect(const struct gw_track *track)
 {
-	const struct block_track *const block = track->impl;
+	const struct gw_block_track *const block = track->impl;
 
 	return (__atomic_load_n(&block->state->flags, __ATOMIC_SEQ_CST) & GW_STATE_WHOLE) != 0;
 }
@@ -770,7 +584,7 @@ bool gw_block_is_all_suspect(const struct gw_track *track)
 static void forget_stray(struct gw_track *track, void *arg, uint64_t key,
 			 const struct gw_bpf_slot *entry)
 {
-	const struct block_track *const block = track->impl;
+	const struct gw_block_track *const block = track->impl;
 
 	(void)arg;
 	(void)entry;
@@ -779,7 +593,7 @@ static void forget_stray(struct gw_track *track, void *arg, uint64_t key,
 
 int gw_block_forget(struct gw_track *track, struct gw_diag *diag)
 {
-	struct block_track *const block = track->impl;
+	struct gw_block_track *const block = track->impl;
 	const int cpus = libbpf_num_possible_cpus();
 	const uint32_t zero = 0;
 	void *stats;
@@ -796,350 +610,4 @@ int gw_block_forget(struct gw_track *track, struct gw_diag *diag)
 	memset(block->slots, 0, block->slot_count * sizeof(*block->slots));
 	memset(block->state, 0, sizeof(*block->state));
 	return block_drop_marks(track, diag);
-}
-
-static int pin_all(const struct gw_track *track, struct gw_diag *diag)
-{
-	const struct block_track *const block = track->impl;
-	int err;
-
-	err = gw_pins_create_dir(block->name, diag);
-	for (unsigned int link = 0; link < GW_LINKS && err == 0; link++)
-		if (block->link_fds[link] >= 0)
-			err = gw_pins_add(block->name, gw_link_pin(link), block->link_fds[link],
-					  diag);
-	for (unsigned int map = 0; map < GW_MAPS && err == 0; map++)
-		err = gw_pins_add(block->name, gw_map_shape(map, &block->plan).pin,
-				  block->map_fds[map], diag);
-	return err;
-}
-
-static int start_unpinned(struct gw_track **track, const struct gw_plan *plan, const char *name,
-			  struct gw_diag *diag)
-{
-	struct gw_load load;
-	int err;
-
-	err = gw_load_open(&load, plan, diag);
-	if (err < 0)
-		return err;
-	err = gw_block_adopt_maps(track, &load, plan, name, diag);
-	if (err == 0) {
-		err = gw_load_attach_all(&load, diag);
-		if (err == 0)
-			err = gw_block_adopt_links(*track, &load, diag);
-		/* The disk may have been exchanged since it was looked at. */
-		if (err == 0)
-			err = gw_node_check_same(&plan->node, diag);
-		if (err < 0)
-			block_close(*track);
-	}
-	gw_load_close(&load);
-	if (err < 0)
-		*track = NULL;
-	return err;
-}
-
-/* Pins of others */
-
-/*
- * Return: 0 with *header whole; -ENOENT; -EPROTO if it is another version's (only the fields that
- * keep their places are there) or no header at all (magic is 0 then). Says nothing.
- */
-static int read_header(const char *name, struct gw_track_header *header)
-{
-	char path[GW_PINS_PATH_BYTES];
-	struct bpf_map_info info = { 0 };
-	uint32_t info_bytes = sizeof(info);
-	const uint32_t zero = 0;
-	int err = -EPROTO, fd;
-	void *value = NULL;
-
-	memset(header, 0, sizeof(*header));
-	fd = bpf_obj_get(gw_pins_path(path, name, GW_PIN_HEADER));
-	if (fd < 0)
-		return -errno;
-	if (bpf_obj_get_info_by_fd(fd, &info, &info_bytes) < 0 ||
-	    info.type != BPF_MAP_TYPE_ARRAY || info.key_size != 4 || info.max_entries != 1 ||
-	    info.value_size < offsetof(struct gw_track_header, generation) ||
-	    info.value_size > UINT32_C(1) << 20)
-		goto out;
-	value = calloc(1, info.value_size + 8u);
-	if (value == NULL || bpf_map_lookup_elem(fd, &zero, value) < 0)
-		goto out;
-	memcpy(header, value,
-	       info.value_size < sizeof(*header) ? info.value_size : sizeof(*header));
-	if (header->magic != GW_TRACK_MAGIC)
-		memset(header, 0, sizeof(*header));
-	else if (header->version == GW_TRACK_VERSION &&
-		 header->header_bytes == sizeof(*header) && info.value_size == sizeof(*header))
-		err = 0;
-out:
-	free(value);
-	close(fd);
-	return err;
-}
-
-struct rival_search {
-	const struct gw_node *node;
-	char name[GW_PINS_NAME_MAX + 1];
-};
-
-static int is_rival(void *arg, const char *name)
-{
-	struct rival_search *const search = arg;
-	struct gw_track_header *const header = calloc(1, sizeof(*header));
-	bool same = false;
-
-	if (header == NULL)
-		return -ENOMEM;
-	read_header(name, header);
-	/* The same number with another diskseq: what it tracked is gone. */
-	if (header->magic == GW_TRACK_MAGIC)
-		same = makedev(header->disk_major, header->disk_minor) == search->node->disk_dev &&
-		       header->diskseq == search->node->diskseq;
-	free(header);
-	if (same)
-		snprintf(search->name, sizeof(search->name), "%s", name);
-	return same;
-}
-
-static int check_rivals(const struct gw_node *node, const char *name, struct gw_diag *diag)
-{
-	char path[GW_PINS_PATH_BYTES];
-	struct rival_search search = { .node = node };
-	int err;
-
-	if (access(gw_pins_path(path, name, GW_PIN_HEADER), F_OK) == 0)
-		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EEXIST,
-				    "something is tracked under the name %s already (%s): take another "
-				    "name, or end it with `godwit track stop`", name, path);
-	/* With the lock held it is nobody's work in progress. */
-	if (gw_pins_exist(name) == 0) {
-		gw_say(diag, GW_NOTE, "removing what a start that died has left under the name %s",
-		       name);
-		err = gw_pins_remove(name, diag);
-		if (err < 0)
-			return err;
-	}
-	err = gw_track_block_each(is_rival, &search);
-	if (err < 0)
-		return gw_fail(diag, err, "cannot look through %s: %s", GW_PINS_DIR,
-			       strerror(-err));
-	if (err > 0)
-		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EBUSY,
-				    "the disk %s is tracked already, under the name %s: one at a time",
-				    node->disk_name, search.name);
-	return 0;
-}
-
-static int start_pinned(struct gw_track **track, const struct gw_plan *plan, const char *name,
-			struct gw_diag *diag)
-{
-	const int lock = gw_pins_lock(diag);
-	int err;
-
-	if (lock < 0)
-		return lock;
-	err = check_rivals(&plan->node, name, diag);
-	if (err == 0)
-		err = start_unpinned(track, plan, name, diag);
-	if (err == 0) {
-		err = pin_all(*track, diag);
-		if (err < 0) {
-			gw_pins_remove(name, diag);
-			block_close(*track);
-			*track = NULL;
-		}
-	}
-	close(lock);
-	return err;
-}
-
-int gw_track_block_start(struct gw_track **track, const struct gw_track_block_config *config,
-			 struct gw_diag *diag)
-{
-	struct gw_plan plan;
-	int err;
-
-	*track = NULL;
-	if (config->name != NULL && (err = gw_pins_check_name(config->name, diag)) < 0)
-		return err;
-	err = gw_plan_make(&plan, config->node, config->grain_bytes, config->size_bytes, diag);
-	if (err == 0)
-		err = gw_load_check_kernel(diag);
-	if (err == 0 && config->name != NULL)
-		err = gw_pins_check_bpffs(diag);
-	if (err == 0 && !config->skip_self_test)
-		err = gw_track_block_self_test(plan.bio_based, diag);
-	if (err < 0)
-		return err;
-	return config->name != NULL ? start_pinned(track, &plan, config->name, diag) :
-	       start_unpinned(track, &plan, NULL, diag);
-}
-
-/* Open */
-
-static bool is_text(const char *text, size_t bytes)
-{
-	return memchr(text, '\0', bytes) != NULL;
-}
-
-static bool plan_from_header(struct gw_plan *plan, const struct gw_track_header *header)
-{
-	struct gw_node *const node = &plan->node;
-
-	memset(plan, 0, sizeof(*plan));
-	if (gw_geom_init(&plan->geom, header->size_bytes, header->grain_bytes) < 0 ||
-	    header->grain_bytes == 0 || plan->geom.words != header->words ||
-	    header->size_bytes > header->node_bytes || header->generation == 0 ||
-	    header->hw_queues == 0 || header->tags_per_queue == 0 ||
-	    header->hw_queues > GW_SLOTS_MAX / header->tags_per_queue ||
-	    header->first_sector > UINT64_MAX >> 10 ||
-	    !is_text(header->name, sizeof(header->name)) ||
-	    !is_text(header->disk_name, sizeof(header->disk_name)) ||
-	    !is_text(header->stable_id, sizeof(header->stable_id)) ||
-	    !is_text(header->path, sizeof(header->path)))
-		return false;
-	plan->bio_based = (header->flags & GW_TRACK_BIO_BASED) != 0;
-	plan->hw_queues = header->hw_queues;
-	plan->tags_per_queue = header->tags_per_queue;
-	gw_plan_coarse(plan);
-	node->kind = GW_NODE_BLOCK;
-	memcpy(node->path, header->path, sizeof(header->path));
-	memcpy(node->name, header->name, sizeof(header->name));
-	memcpy(node->disk_name, header->disk_name, sizeof(header->disk_name));
-	memcpy(node->stable_id, header->stable_id, sizeof(header->stable_id));
-	node->size_bytes = header->node_bytes;
-	node->logical_bytes = header->logical_bytes;
-	node->physical_bytes = header->physical_bytes;
-	node->read_only = (header->flags & GW_TRACK_READ_ONLY) != 0;
-	node->dev = makedev(header->major, header->minor);
-	node->disk_dev = makedev(header->disk_major, header->disk_minor);
-	node->disk_first_sector = header->first_sector;
-	node->is_partition = (header->flags & GW_TRACK_PARTITION) != 0;
-	node->is_request_based = !plan->bio_based;
-	node->is_zoned = (header->flags & GW_TRACK_ZONED) != 0;
-	node->hw_queues = plan->bio_based ? 0 : header->hw_queues;
-	node->tags_per_queue = plan->bio_based ? 0 : header->tags_per_queue;
-	node->diskseq = header->diskseq;
-	return plan->coarse_shift == header->coarse_shift &&
-	       plan->coarse_words == header->coarse_words;
-}
-
-/* Whatever is pinned there is mapped only if it has the shape that the header promises. */
-static int open_map(struct block_track *block, enum gw_map map, struct gw_diag *diag)
-{
-	const struct gw_map_shape shape = gw_map_shape(map, &block->plan);
-	char path[GW_PINS_PATH_BYTES];
-	struct bpf_map_info info = { 0 };
-	uint32_t info_bytes = sizeof(info);
-
-	block->map_fds[map] = bpf_obj_get(gw_pins_path(path, block->name, shape.pin));
-	if (block->map_fds[map] < 0)
-		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EPROTO, "cannot open %s: %s", path,
-				    strerror(errno));
-	if (bpf_obj_get_info_by_fd(block->map_fds[map], &info, &info_bytes) < 0 ||
-	    info.type != shape.type || info.key_size != shape.key_bytes ||
-	    info.value_size != shape.value_bytes || info.max_entries != shape.entries ||
-	    info.map_flags != shape.flags)
-		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EPROTO,
-				    "%s is not the map that its header describes", path);
-	return 0;
-}
-
-static int open_links(struct block_track *block, struct gw_diag *diag)
-{
-	for (unsigned int link = 0; link < GW_LINKS; link++) {
-		char path[GW_PINS_PATH_BYTES];
-
-		if (link == GW_LINK_REQUEUE && block->plan.bio_based)
-			continue;
-		block->link_fds[link] =
-			bpf_obj_get(gw_pins_path(path, block->name, gw_link_pin(link)));
-		if (block->link_fds[link] < 0)
-			return gw_fail_exit(diag, GW_EXIT_CANNOT, -EPROTO, "cannot open %s: %s",
-					    path, strerror(errno));
-	}
-	return find_programs(block, diag);
-}
-
-static int open_all(struct gw_track *track, const struct gw_track_header *header,
-		    struct gw_diag *diag)
-{
-	struct block_track *const block = track->impl;
-	int err = 0;
-
-	for (unsigned int map = 0; map < GW_MAPS && err == 0; map++)
-		err = open_map(block, map, diag);
-	if (err == 0)
-		err = open_links(block, diag);
-	if (err == 0)
-		err = map_all(track, diag);
-	if (err < 0)
-		return err;
-	track->generation = header->generation;
-	if ((__atomic_load_n(&block->state->flags, __ATOMIC_SEQ_CST) & GW_STATE_OTHER_DISK) != 0)
-		return fail_other_disk(track, diag);
-	return gw_node_check_same(&track->node, diag);
-}
-
-static int fail_header(const char *name, int err, struct gw_diag *diag)
-{
-	if (err == -EPROTO)
-		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EPROTO,
-				    "what is pinned under the name %s is of another version of godwit: "
-				    "use that one, or remove it with `godwit track stop`", name);
-	if (err != -ENOENT)
-		return gw_fail_exit(diag, GW_EXIT_CANNOT, err, "cannot open the pins of %s: %s",
-				    name, strerror(-err));
-	if (gw_pins_exist(name) == 0)
-		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOENT,
-				    "the pins under the name %s are half made, by a start or a stop that "
-				    "died: nothing is tracked; `godwit track stop` removes them", name);
-	return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOENT,
-			    "nothing is tracked under the name %s (a reboot ends all tracking)",
-			    name);
-}
-
-static int open_by_header(struct gw_track **track, const char *name,
-			  struct gw_track_header *header, struct gw_diag *diag)
-{
-	struct gw_track *opened;
-	struct gw_plan plan;
-	int err;
-
-	err = read_header(name, header);
-	if (err < 0)
-		return fail_header(name, err, diag);
-	if (!plan_from_header(&plan, header))
-		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EPROTO,
-				    "the header that is pinned under the name %s contradicts itself",
-				    name);
-	opened = new_track(&plan, name, diag);
-	if (opened == NULL)
-		return -ENOMEM;
-	err = open_all(opened, header, diag);
-	if (err < 0)
-		block_close(opened);
-	else
-		*track = opened;
-	return err;
-}
-
-int gw_track_block_open(struct gw_track **track, const char *name, struct gw_diag *diag)
-{
-	struct gw_track_header *header;
-	int err;
-
-	*track = NULL;
-	err = gw_pins_check_name(name, diag);
-	if (err < 0)
-		return err;
-	header = calloc(1, sizeof(*header));
-	if (header == NULL)
-		return gw_fail(diag, -ENOMEM, "no memory for the tracking");
-	err = open_by_header(track, name, header, diag);
-	free(header);
-	return err;
 }

@@ -1,10 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Private to src/track: a tracking from loaded programs, for the self-test too. */
+/* Private to src/track: what track_start.c and track_block.c share of a tracking. */
 #ifndef GW_TRACK_BLOCK_H
 #define GW_TRACK_BLOCK_H
 
 #include "track.h"
 #include "track_load.h"
+#include "track_pins.h"
+
+struct gw_block_track {
+	struct gw_plan plan;
+	char name[GW_PINS_NAME_MAX + 1];	/* "": not pinned */
+	int map_fds[GW_MAPS];
+	int link_fds[GW_LINKS];
+	int program_fds[GW_PROGRAMS_WATCHED];
+	void *mapped[GW_MAPS];
+	size_t mapped_bytes[GW_MAPS];
+	/* In the mappings: */
+	struct gw_track_header *header;
+	_Atomic uint64_t *coarse;
+	struct gw_bpf_state *state;
+	struct gw_bpf_slot *slots;
+	uint64_t slot_count;
+	uint64_t swept_ns;
+};
+
+extern const struct gw_track_ops gw_block_ops;
+
+/* Closes and frees; what is pinned goes on. Also what is half built. */
+void gw_block_close(struct gw_track *track);
+/* Says that the programs saw the disk's number with another diskseq. Return: -ESTALE. */
+int gw_block_fail_other_disk(const struct gw_track *track, struct gw_diag *diag);
 
 /*
  * A tracking over load's maps, which it takes over; no program is attached yet. take and

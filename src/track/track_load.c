@@ -156,11 +156,11 @@ static int check_node(const struct gw_node *node, struct gw_diag *diag)
 				    node->path);
 	if (node->is_multipath_head)
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
-				    "%s is an NVMe multipath head: the source `nvme`, which sees its "
-				    "paths, is not in this version", node->path);
+				    "%s is an NVMe multipath head: the source `nvme`, which sees "
+				    "its paths, is not in this version", node->path);
 	if (!node->is_request_based && passes_bios_on(node))
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
-				    "%s passes its bios on to the disks below, where their completion "
+				    "%s passes its bios on to the disks below, where their end "
 				    "is not seen: track those disks, one by one", node->path);
 	if (node->size_bytes == 0)
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOMEDIUM, "%s has no size",

@@ -64,7 +64,7 @@ const char *gw_link_pin(unsigned int link);
 int gw_plan_make(struct gw_plan *plan, const struct gw_node *node, uint32_t grain_bytes,
 		 uint64_t size_bytes, struct gw_diag *diag);
 
-/* A sysfs attribute of the node's disk, without the newline. Return: 0 or -ENOENT; text is "" then. */
+/* A sysfs attribute of the disk, without the newline. Return: 0, or -ENOENT and text is "". */
 int gw_disk_attribute(const struct gw_node *node, const char *attribute, char *text,
 		      size_t text_bytes);
 

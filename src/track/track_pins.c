@@ -33,7 +33,7 @@ int gw_pins_check_name(const char *name, struct gw_diag *diag)
 	for (size_t i = 0; i < length; i++)
 		if (name[i] == '/' || !isgraph((unsigned char)name[i]))
 			return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL,
-					    "a name has no '/', no blanks and no control characters");
+					    "a name has no '/', no blanks, only ASCII");
 	return 0;
 }
 

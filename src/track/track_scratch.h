@@ -17,7 +17,7 @@ struct gw_scratch {
 
 /* A loop device over memory. Return: 0 or negative errno, said (GW_EXIT_CANNOT). */
 int gw_scratch_open_loop(struct gw_scratch *scratch, uint64_t size_bytes, struct gw_diag *diag);
-/* A zram device: the one bio-based kind that can be made in a moment. -ENODEV (not said): no zram here. */
+/* A zram device: a bio-based kind that is made in a moment. -ENODEV (not said): no zram here. */
 int gw_scratch_open_zram(struct gw_scratch *scratch, uint64_t size_bytes, struct gw_diag *diag);
 void gw_scratch_close(struct gw_scratch *scratch);
 

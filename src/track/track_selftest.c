@@ -37,7 +37,7 @@ struct self_test {
 	struct gw_track *track;
 	struct gw_bitmap expected;
 	void *buffer;
-	bool can_see_completion;	/* of bios, if only a request-based scratch device is there */
+	bool can_see_completion;	/* not of bios on a request-based scratch device */
 };
 
 static int refuse(struct gw_diag *diag, int err, const char *what)

@@ -35,6 +35,8 @@ scratch_end() {
 	if ls "$SCRATCH"/run/*.state >/dev/null 2>&1; then
 		"$GODWIT" cleanup --run-dir "$SCRATCH/run" >/dev/null 2>&1
 	fi
+	# A test that failed may leave what cleanup does not find; the next one is not to fail by it.
+	rm -rf "/sys/fs/bpf/godwit/${NAME:-t$$}"
 	for ((i = ${#MOUNTS[@]} - 1; i >= 0; i--)); do
 		fsfreeze -u "${MOUNTS[i]}" 2>/dev/null
 		umount "${MOUNTS[i]}" 2>/dev/null || umount -l "${MOUNTS[i]}" 2>/dev/null

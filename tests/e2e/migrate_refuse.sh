@@ -36,7 +36,7 @@ untouched() {
 
 # One that is under way, slowly; NAME, state and run directory as in `migrate`.
 slow_migration() {
-	background "$GODWIT" migrate "$S" "$T" --handoff none --bandwidth 1M --name "$NAME" \
+	background env --default-signal=INT "$GODWIT" migrate "$S" "$T" --handoff none --bandwidth 1M --name "$NAME" \
 		--state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" "$@" \
 		>"$SCRATCH/slow.out" 2>"$SCRATCH/slow.err"
 	SLOW=$BACKGROUND
@@ -187,7 +187,7 @@ second_migration() {
 	slow_migration || return 1
 	# The same once more; the same source under another name; to where the first one writes.
 	expect 3 migrate "$S" "$T" --handoff none && said "runs|running|in use|used" || return 1
-	NAME=${NAME}x STATE=x expect 3 second "$S" "$LOOP" && said "another godwit|tracks|lock" || return 1
+	NAME=${NAME}x expect 3 second "$S" "$LOOP" && said "another godwit|tracks|lock" || return 1
 	NAME=${NAME}x expect 3 second "$LOOP" "$S" && said "another godwit|migrated away|lock" || return 1
 	NAME=${NAME}x nothing_left_of_second || return 1
 	kill -0 "$SLOW" || { echo "# the first one is gone"; return 1; }
@@ -265,6 +265,17 @@ open(path, 'wb').write(data)" || return 1
 	cp "$SCRATCH/journal.old" "$SCRATCH/state/journal"
 	expect 0 continue_migration --bandwidth 1G && same "$S" "$T" && nothing_left
 }
+
+# The first record says version 2, and its checksum is right.
+NEWER='
+import ctypes, struct
+xxh3 = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+xxh3.restype, xxh3.argtypes = ctypes.c_uint64, [ctypes.c_char_p, ctypes.c_size_t]
+data[4] = 2
+length = 40 + struct.unpack_from("<I", data, 8)[0]
+data[32:40] = bytes(8)
+struct.pack_into("<Q", data, 32, xxh3(bytes(data[:length]), length))
+'
 
 # The number is free for another disk at once; here it is one of the same size.
 other_disk() {
@@ -416,8 +427,11 @@ run "continue: no such migration" continue_of_nothing
 run "continue: it runs" continue_of_running
 run "continue: a damaged journal" broken 7 "journal.*(damaged|record)" "data[60] ^= 1"
 run "continue: a foreign journal" broken 7 "journal" "data = bytearray(b'GIF89a' * 1000)"
-run "continue: a journal of a newer version" broken 3 "journal.*version 2.*newer|newer" \
-	"data[4] = 2"
+if ldconfig -p | grep -q libxxhash.so.0; then
+	run "continue: a journal of a newer version" broken 3 "newer" "$NEWER"
+else
+	echo "ok - continue: a journal of a newer version # SKIP no libxxhash.so.0 to sign it with"
+fi
 run "continue: an empty journal" broken 3 "before it had begun.*cleanup" "data = bytearray()"
 run "continue: the number belongs to another disk" other_disk
 run "continue: after a reboot, and --resync" reboot

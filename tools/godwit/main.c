@@ -142,7 +142,8 @@ static int run(const struct gw_verb *verb, int argc, char **argv,
 		code = GW_EXIT_DONE;
 	} else if (verb->needs_root && geteuid() != 0) {
 		gw_terminal_say(terminal, GW_MESSAGE_ERROR,
-				"%s needs root: it opens block devices and loads BPF programs; nothing was touched (try sudo)",
+				"%s needs root: it opens block devices and loads BPF programs; "
+				"nothing was touched (try sudo)",
 				verb->name);
 		code = GW_EXIT_CANNOT;
 	} else {

@@ -27,7 +27,8 @@ uint32_t gw_nearest_distance(const char *one, const char *other)
 			const bool same = one[i - 1] == other[j - 1];
 
 			row[j] = least(above[j - 1] + !same, least(above[j], row[j - 1]) + 1);
-			if (i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1])
+			if (i > 1 && j > 1 && one[i - 1] == other[j - 2] &&
+			    one[i - 2] == other[j - 1])
 				row[j] = least(row[j], second[j - 2] + 1);
 		}
 	}

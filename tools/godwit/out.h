@@ -43,7 +43,7 @@ void gw_out_verify(struct gw_out_verify *verify, const struct gw_verify_config *
 /* out_track.c: what `track status` knows about one tracking. */
 struct gw_out_tracking {
 	char name[GW_NAME_BYTES];
-	const char *problem;		/* why it cannot be used; "" if it can. Then the rest is zeroed. */
+	const char *problem;		/* why it cannot be used, the rest is zeroed then; or "" */
 	char device[GW_NAME_BYTES];
 	uint64_t size_bytes;
 	uint32_t grain_bytes;

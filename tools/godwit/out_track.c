@@ -22,14 +22,16 @@ void gw_out_tracking_text(FILE *out, const struct gw_out_tracking *t)
 	}
 	fprintf(out, "%s: %s, %s, grain %s\n", t->name, t->device,
 		gw_format_bytes(one, t->size_bytes), gw_format_bytes(other, t->grain_bytes));
-	fprintf(out, "  dirty              %s in %llu grains (%llu live, %llu pending, %llu copying)\n",
+	fprintf(out, "  dirty              %s in %llu grains (%llu live, %llu pending, %llu "
+		     "copying)\n",
 		gw_format_bytes(one, t->dirty_bytes), u(t->dirty_grains), u(t->live_grains),
 		u(t->pending_grains), u(t->copying_grains));
 	fprintf(out, "  in flight          %llu writes", u(t->in_flight.count));
 	if (t->in_flight.count > 0)
 		fprintf(out, ", the oldest for %s",
 			gw_format_duration(one, t->in_flight.oldest_age_ns));
-	fprintf(out, "\n  seen               %llu writes of %s, %llu of them discards; %llu completions\n",
+	fprintf(out, "\n  seen               %llu writes of %s, %llu of them discards; %llu "
+		     "completions\n",
 		u(s->writes), gw_format_bytes(one, s->write_bytes), u(s->discards),
 		u(s->completions));
 	fprintf(out, "  whole device       marked %llu times; %llu long ranges\n",
@@ -101,7 +103,8 @@ void gw_out_take_begin(struct gw_out_take *take, const char *name, const struct 
 	gw_out_string(take->out, name);
 	fprintf(take->out, ",\n  \"device\": ");
 	gw_out_string(take->out, track->node.path);
-	fprintf(take->out, ",\n  \"size_bytes\": %llu,\n  \"grain_bytes\": %u,\n  \"lba_bytes\": %u",
+	fprintf(take->out, ",\n  \"size_bytes\": %llu,\n  \"grain_bytes\": %u,\n  \"lba_bytes\": "
+			   "%u",
 		u(track->geom.size_bytes), track->geom.grain_bytes, track->node.logical_bytes);
 	fprintf(take->out, ",\n  \"whole_device\": %s,\n  \"why\": ",
 		taken->whole_device ? "true" : "false");

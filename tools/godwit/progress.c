@@ -65,7 +65,8 @@ static void fill_line(struct line *line, const struct gw_migration_progress *p)
 	if (p->rate_bytes_per_s > 0)
 		snprintf(line->texts[RATE], bytes, "%s", gw_format_rate(one, p->rate_bytes_per_s));
 	if (p->dirty_bytes > 0)
-		snprintf(line->texts[DIRTY], bytes, "dirty %s", gw_format_bytes(one, p->dirty_bytes));
+		snprintf(line->texts[DIRTY], bytes, "dirty %s",
+			 gw_format_bytes(one, p->dirty_bytes));
 	if (p->predicted_blackout_ns > 0 && p->phase < GW_PHASE_QUIESCED)
 		snprintf(line->texts[BLACKOUT], bytes, "blackout about %s",
 			 gw_format_duration(one, p->predicted_blackout_ns));
@@ -104,6 +105,6 @@ const char *gw_progress_line(char out[GW_PROGRESS_BYTES],
 	for (size_t i = 0; join_line(&line, out) > columns && i < drops; i++)
 		line.texts[dropped_first[i]][0] = '\0';
 	if (join_line(&line, out) > columns)
-		out[columns] = '\0';
+		out[columns] = '\0';	/* the line is longer, so this is inside it */
 	return out;
 }

@@ -130,7 +130,10 @@ void gw_terminal_on_diag(void *arg, enum gw_level level, const char *text)
 
 /* ---- Progress ------------------------------------------------------------ */
 
-/* No escape codes, so that it works with NO_COLOR and on simple terminals: blanks and carriage returns. */
+/*
+ * No escape codes, so that it works with NO_COLOR and on simple terminals:
+ * blanks and carriage returns.
+ */
 static void draw(struct gw_terminal *terminal, const char *line)
 {
 	const size_t length = strlen(line), before = terminal->shown_columns;
@@ -162,8 +165,7 @@ static void redraw(struct gw_terminal *terminal, const struct gw_migration_progr
 	/* A narrower window than before: blanks must not wrap either. */
 	if (terminal->shown_columns > columns)
 		terminal->shown_columns = columns;
-	draw(terminal, gw_progress_line(line, progress,
-					columns < GW_PROGRESS_BYTES ? columns : GW_PROGRESS_BYTES - 1));
+	draw(terminal, gw_progress_line(line, progress, columns));
 }
 
 void gw_terminal_progress(struct gw_terminal *terminal,

@@ -76,7 +76,8 @@ int gw_tracking_find(char name[GW_NAME_BYTES], const char *operand, struct gw_di
 		return find_device(name, operand, diag);
 	if (strlen(operand) >= GW_NAME_BYTES || !gw_tracking_is_pinned(operand))
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOENT,
-				    "there is no tracking \"%s\"; \"godwit track list\" shows what is tracked",
+				    "there is no tracking \"%s\"; \"godwit track list\" shows "
+				    "what is tracked",
 				    operand);
 	snprintf(name, GW_NAME_BYTES, "%s", operand);
 	return 0;
@@ -100,7 +101,8 @@ static int hold(int *held, const char *path, int flags, const char *busy, struct
 	err = -errno;
 	close(fd);
 	if (err == -EWOULDBLOCK)
-		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EBUSY, "%s (lock %s is held)", busy, path);
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EBUSY, "%s (lock %s is held)",
+				    busy, path);
 	return gw_fail_exit(diag, GW_EXIT_CANNOT, err, "lock %s: %s", path, strerror(-err));
 }
 
@@ -130,7 +132,8 @@ static int check_ended(const char *name, const char *state_dir, struct gw_diag *
 	err = gw_journal_read_state(state_dir, &state, diag);
 	if (err == 0 && state.has_started && !state.has_ended)
 		err = gw_fail_exit(diag, GW_EXIT_CANNOT, -EBUSY,
-			"this tracking belongs to the migration %s, which did not end: \"godwit migrate --continue %s\" or \"godwit cleanup %s\"",
+			"this tracking belongs to the migration %s, which did not end: \"godwit "
+			"migrate --continue %s\" or \"godwit cleanup %s\"",
 			name, name, name);
 	gw_journal_state_fini(&state);
 	return err;

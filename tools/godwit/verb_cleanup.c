@@ -37,8 +37,10 @@ const struct gw_verb gw_verb_cleanup = {
 	.operands = "[NAME]",
 	.summary = "remove what a dead migration left, the right way round",
 	.about = "Reads the journal of the migration NAME, or of every dead one, and ends what its "
-		 "process could not: before the commit SOURCE is thawed and goes on, after it SOURCE "
-		 "is shut down; then pins and locks go. A migration that runs is left alone. Safe to "
+		 "process could not: before the commit SOURCE is thawed and goes on, after it "
+		 "SOURCE "
+		 "is shut down; then pins and locks go. A migration that runs is left alone. "
+		 "Safe to "
 		 "run twice.",
 	.operands_max = 1,
 	.needs_root = true,

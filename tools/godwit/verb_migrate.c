@@ -58,7 +58,8 @@ const struct gw_option gw_options_migration[] = {
 	{ .name = "exec-resume", .kind = GW_OPTION_STRING, .argument = "CMD",
 	  .offset = AT(config.exec_resume), .help = "command that starts the writers on TARGET" },
 	{ .name = "exec-abort", .kind = GW_OPTION_STRING, .argument = "CMD",
-	  .offset = AT(config.exec_abort), .help = "command that starts the writers on SOURCE again" },
+	  .offset = AT(config.exec_abort), .help = "command that starts the writers on SOURCE "
+						   "again" },
 	{ .name = "exec-timeout", .kind = GW_OPTION_DURATION, .argument = "TIME",
 	  .offset = AT(config.exec_timeout_ns), .fallback = "30s",
 	  .help = "of each of these commands" },
@@ -133,7 +134,8 @@ static int settle_operands(const struct gw_call *call)
 
 	if (settings->continue_name == NULL) {
 		if (call->operand_count != 2)
-			return gw_verb_usage_error(call, "operands are missing; give SOURCE TARGET, or --continue NAME");
+			return gw_verb_usage_error(call, "operands are missing; give SOURCE "
+							 "TARGET, or --continue NAME");
 		config->source = call->operands[0];
 		config->target = call->operands[1];
 		return GW_EXIT_DONE;
@@ -162,7 +164,10 @@ static void describe(const struct gw_node *target, char *text, size_t bytes)
 		snprintf(text, bytes, "%s", gw_format_bytes(size, target->size_bytes));
 }
 
-/* Return: true if TARGET may be overwritten by the user's word; nobody is asked unless on a terminal. */
+/*
+ * Return: true if TARGET may be overwritten by the user's word; nobody is asked
+ * unless on a terminal.
+ */
 static bool has_consent(const struct gw_call *call)
 {
 	const struct gw_migrate_settings *settings = call->settings;
@@ -181,7 +186,8 @@ static bool has_consent(const struct gw_call *call)
 		return false;
 	if (settings->yes)
 		return true;
-	gw_terminal_say(call->terminal, GW_MESSAGE_WARNING, "target %s holds: %s", target.path, held);
+	gw_terminal_say(call->terminal, GW_MESSAGE_WARNING, "target %s holds: %s",
+			target.path, held);
 	fprintf(stderr, "Overwrite it? [y/N] ");
 	if (fgets(answer, sizeof(answer), stdin) == NULL)
 		return false;
@@ -329,7 +335,8 @@ const struct gw_verb gw_verb_migrate = {
 	.operands = "SOURCE TARGET",
 	.operands_else = "--continue NAME",
 	.summary = "move a live block device to another",
-	.about = "Copies SOURCE to TARGET, block devices or files, while SOURCE is written to; then "
+	.about = "Copies SOURCE to TARGET, block devices or files, while SOURCE is written to; "
+		 "then "
 		 "stops the writers for a moment, copies the rest, and hands over. Whatever fails "
 		 "before the commit leaves SOURCE running. Does what \"godwit check\" does first. "
 		 "Prints a report at the end.",

@@ -17,7 +17,10 @@ struct gw_migrate_settings {
 /* The rows that matter to a check, too. */
 extern const struct gw_option gw_options_migration[];
 
-/* What one option means for another. Return: GW_EXIT_DONE, or GW_EXIT_USAGE with the reason said. */
+/*
+ * What one option means for another. Return: GW_EXIT_DONE, or GW_EXIT_USAGE
+ * with the reason said.
+ */
 int gw_migrate_settle(const struct gw_call *call);
 
 /* Prints the requirements of the two operands. Return: enum gw_exit. */

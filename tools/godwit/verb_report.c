@@ -71,8 +71,10 @@ const struct gw_verb gw_verb_report = {
 	.name = "report",
 	.operands = "JOURNAL|DIR|NAME",
 	.summary = "what happened, from a migration's journal",
-	.about = "Reads a journal, the state directory that holds it, or that of the migration NAME "
-		 "in " GW_STATE_DIR_DEFAULT ", and prints rounds, rates, convergence, the blackout by "
+	.about = "Reads a journal, the state directory that holds it, or that of the migration "
+		 "NAME "
+		 "in " GW_STATE_DIR_DEFAULT ", and prints rounds, rates, convergence, the "
+					    "blackout by "
 		 "phase, what was not copied and why, and errors. Works while the migration runs.",
 	.operands_min = 1,
 	.operands_max = 1,

@@ -53,11 +53,13 @@ static int settle_output(struct gw_diag *diag)
 	errno = 0;
 	if (fflush(stdout) != 0 || ferror(stdout) != 0)
 		return gw_fail_exit(diag, GW_EXIT_IO, -EIO,
-			"cannot write the output: %s; no mark was dropped, the next take tells all of it again",
+			"cannot write the output: %s; no mark was dropped, the next take tells "
+			"all of it again",
 			strerror(errno != 0 ? errno : EIO));
 	if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode) && fsync(STDOUT_FILENO) != 0)
 		return gw_fail_exit(diag, GW_EXIT_IO, -errno,
-			"cannot sync the output: %s; no mark was dropped, the next take tells all of it again",
+			"cannot sync the output: %s; no mark was dropped, the next take tells "
+			"all of it again",
 			strerror(errno));
 	return 0;
 }
@@ -80,7 +82,8 @@ static int take(const struct gw_call *call, const char *name, struct gw_track *t
 
 	if (!gw_bitmap_is_empty(&track->copying))
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EBUSY,
-			"the tracking \"%s\" holds what a migration was copying: \"godwit cleanup %s\" first",
+			"the tracking \"%s\" holds what a migration was copying: \"godwit "
+			"cleanup %s\" first",
 			name, name);
 	err = gw_track_take(track, &taken, diag);
 	if (err != 0)
@@ -129,7 +132,8 @@ const struct gw_verb gw_verb_track_take = {
 	.summary = "print what was written since the last take, and begin anew",
 	.about = "Prints the ranges that were written since the last take, in the device's logical "
 		 "sectors: first LBA and count. A mark is dropped only after all of the output was "
-		 "written, and synced if it goes to a file; if that fails, the next take prints the "
+		 "written, and synced if it goes to a file; if that fails, the next take prints "
+		 "the "
 		 "same ranges again. Refused while a migration needs the tracking.",
 	.operands_min = 1,
 	.operands_max = 1,

@@ -101,8 +101,10 @@ const struct gw_verb gw_verb_track_start = {
 	.name = "track start",
 	.operands = "DEVICE",
 	.summary = "begin to track which ranges of a device are written",
-	.about = "Begins to track the writes to DEVICE, a disk or a partition. The tracking is pinned "
-		 "in " GW_PINS_DIR " and goes on without a process until \"godwit track stop\" or a "
+	.about = "Begins to track the writes to DEVICE, a disk or a partition. The tracking is "
+		 "pinned "
+		 "in " GW_PINS_DIR " and goes on without a process until \"godwit track stop\" "
+				   "or a "
 		 "reboot.",
 	.operands_min = 1,
 	.operands_max = 1,
@@ -244,7 +246,8 @@ const struct gw_verb gw_verb_track_status = {
 	.operands = "[NAME|DEVICE]",
 	.summary = "what is dirty, in flight, and missed",
 	.about = "Shows of one tracking, or of all, how much was written since the last take, the "
-		 "writes in flight and the age of the oldest, and the counts of what the programs saw "
+		 "writes in flight and the age of the oldest, and the counts of what the "
+		 "programs saw "
 		 "and missed. Changes nothing.",
 	.operands_max = 1,
 	.needs_root = true,

@@ -62,7 +62,8 @@ static bool may_read(const struct gw_call *call, const char *path)
 {
 	if (geteuid() == 0 || access(path, R_OK) == 0 || errno != EACCES)
 		return true;
-	gw_terminal_say(call->terminal, GW_MESSAGE_ERROR, "%s may not be read by this user; try sudo",
+	gw_terminal_say(call->terminal, GW_MESSAGE_ERROR, "%s may not be read by this user; try "
+							  "sudo",
 			path);
 	return false;
 }
