@@ -88,6 +88,7 @@ struct gw_job {
 	uint64_t started_ns;
 	bool target_is_zero_now;		/* nothing was written to it yet */
 	bool journal_is_new;
+	bool self_test_passed;			/* of the tracking, on this very kernel, by this process */
 	bool committed;
 	bool cancelled;
 	struct timespec source_mtime;		/* of a file */

@@ -22,6 +22,8 @@ static int start_track(struct gw_job *job)
 		.name = job->name,
 		.node = &job->source,
 		.grain_bytes = job->settings.grain_bytes,
+		/* The preflight of a moment ago had it. */
+		.skip_self_test = job->self_test_passed,
 	};
 	int err;
 
@@ -271,6 +273,7 @@ static int preflight(struct gw_job *job, const struct gw_migration_config *confi
 	}
 	job->source = result->source;
 	job->target = result->target;
+	job->self_test_passed = err >= 0;
 	free(result);
 	return err;
 }

@@ -265,7 +265,6 @@ static enum place find_place(const struct gw_frozen *mounts, uint32_t count, dev
 static bool is_stored_on(const struct gw_node *source, const struct gw_frozen *mounts,
 			 uint32_t count, dev_t dev)
 {
-	char why[256];
 	struct gw_node node;
 	enum place place;
 	struct stat st;
@@ -277,8 +276,9 @@ static bool is_stored_on(const struct gw_node *source, const struct gw_frozen *m
 	}
 	if (place != ELSEWHERE)
 		return place == ON_FROZEN;
+	/* Only this way round: the source itself may well be a file on that file system. */
 	return major(dev) != 0 && gw_freeze_look(&node, dev) == 0 &&
-	       gw_nodes_overlap(&node, source, why, sizeof(why));
+	       gw_node_is_stored_on(&node, source);
 }
 
 static int refuse_own(struct gw_diag *diag, const char *what, const char *path,

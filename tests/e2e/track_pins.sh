@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.." || exit 2
 TRACKCTL=$(realpath "${GW_BUILD:-build}/e2e/trackctl")
 PINS=/sys/fs/bpf/godwit
 export FAST=1
-NAME=pins.$$
+TRACKED=pins.$$
 DIR=$PINS/pins%2E$$	# bpffs takes no dots
 
 write_grain() {
@@ -20,12 +20,12 @@ write_grain() {
 tracked_loop() {
 	needs_bpf || return 1
 	loop source 64M || return 1
-	"$TRACKCTL" start "$NAME" "$LOOP"
+	"$TRACKCTL" start "$TRACKED" "$LOOP"
 }
 
 taken() {
 	local got
-	got=$("$TRACKCTL" take "$NAME" | tr '\n' ',')
+	got=$("$TRACKCTL" take "$TRACKED" | tr '\n' ',')
 	[ "$got" = "$1" ] || { echo "# taken $got instead of $1"; return 1; }
 }
 
@@ -43,8 +43,8 @@ outlives() {
 	taken "" || return 1
 	write_grain "$LOOP" 8
 	taken "8 1," || return 1
-	"$TRACKCTL" list | grep -qxF "$NAME" || return 1
-	"$TRACKCTL" stop "$NAME" || return 1
+	"$TRACKCTL" list | grep -qxF "$TRACKED" || return 1
+	"$TRACKCTL" stop "$TRACKED" || return 1
 	gone
 }
 
@@ -54,14 +54,14 @@ killed_starter() {
 	loop source 64M || return 1
 	# At some moment of the start: either all of it is there and works, or it is half of it.
 	for i in 0.02 0.05 0.1 0.2 0.3 0.5; do
-		timeout -s KILL $i "$TRACKCTL" start "$NAME" "$LOOP" >/dev/null 2>&1
-		if "$TRACKCTL" stats "$NAME" >/dev/null 2>"$SCRATCH/err"; then
+		timeout -s KILL $i "$TRACKCTL" start "$TRACKED" "$LOOP" >/dev/null 2>&1
+		if "$TRACKCTL" stats "$TRACKED" >/dev/null 2>"$SCRATCH/err"; then
 			write_grain "$LOOP" 5
 			taken "5 1," || return 1
-			"$TRACKCTL" stop "$NAME" || return 1
+			"$TRACKCTL" stop "$TRACKED" || return 1
 		else
 			grep -q 'nothing is tracked' "$SCRATCH/err" || { cat "$SCRATCH/err"; return 1; }
-			"$TRACKCTL" remove "$NAME" || return 1
+			"$TRACKCTL" remove "$TRACKED" || return 1
 		fi
 		gone || return 1
 	done
@@ -70,25 +70,25 @@ killed_starter() {
 half_made() {
 	tracked_loop || return
 	rm "$DIR/header"
-	"$TRACKCTL" take "$NAME" 2>"$SCRATCH/err" && return 1
+	"$TRACKCTL" take "$TRACKED" 2>"$SCRATCH/err" && return 1
 	grep -q 'half made' "$SCRATCH/err" || { cat "$SCRATCH/err"; return 1; }
 	# A new start clears it away,
-	"$TRACKCTL" start "$NAME" "$LOOP" || return 1
+	"$TRACKCTL" start "$TRACKED" "$LOOP" || return 1
 	write_grain "$LOOP" 3
 	taken "3 1," || return 1
 	# and so does remove, twice if one likes.
 	rm "$DIR/header" "$DIR/live"
-	"$TRACKCTL" remove "$NAME" && gone && "$TRACKCTL" remove "$NAME"
+	"$TRACKCTL" remove "$TRACKED" && gone && "$TRACKCTL" remove "$TRACKED"
 }
 
 one_at_a_time() {
 	tracked_loop || return
-	"$TRACKCTL" start "$NAME" "$LOOP" 2>"$SCRATCH/err" && return 1
+	"$TRACKCTL" start "$TRACKED" "$LOOP" 2>"$SCRATCH/err" && return 1
 	grep -q 'under the name' "$SCRATCH/err" || return 1
 	"$TRACKCTL" start "other$$" "$LOOP" 2>"$SCRATCH/err" && return 1
-	grep -q "tracked already, under the name $NAME" "$SCRATCH/err" || return 1
+	grep -q "tracked already, under the name $TRACKED" "$SCRATCH/err" || return 1
 	[ ! -e "$PINS/other$$" ] || return 1
-	"$TRACKCTL" stop "$NAME" && "$TRACKCTL" start "other$$" "$LOOP" && "$TRACKCTL" stop "other$$"
+	"$TRACKCTL" stop "$TRACKED" && "$TRACKCTL" start "other$$" "$LOOP" && "$TRACKCTL" stop "other$$"
 }
 
 # The same number, another disk.
@@ -99,13 +99,13 @@ exchanged() {
 	losetup -d "$before"
 	truncate -s 64M "$SCRATCH/second.img"
 	losetup "$before" "$SCRATCH/second.img" 2>/dev/null || { SKIP="somebody took $before"; }
-	"$TRACKCTL" take "$NAME" 2>"$SCRATCH/err" && result=1
+	"$TRACKCTL" take "$TRACKED" 2>"$SCRATCH/err" && result=1
 	grep -Eq 'another disk|lost its medium|is gone' "$SCRATCH/err" || { cat "$SCRATCH/err"; result=1; }
 	# It does not stand in the way of the new disk.
 	if [ -z "$SKIP" ]; then
 		"$TRACKCTL" start "other$$" "$before" && "$TRACKCTL" stop "other$$" || result=1
 	fi
-	"$TRACKCTL" remove "$NAME" || result=1
+	"$TRACKCTL" remove "$TRACKED" || result=1
 	gone || result=1
 	return $result
 }
@@ -117,11 +117,11 @@ foreign() {
 	for what in live coarse slots header; do
 		rm "$DIR/$what"
 		bpftool map create "$DIR/$what" type array key 4 value 8 entries 1 name foreign || return 1
-		"$TRACKCTL" take "$NAME" 2>"$SCRATCH/err" && return 1
+		"$TRACKCTL" take "$TRACKED" 2>"$SCRATCH/err" && return 1
 		[ -s "$SCRATCH/err" ] || return 1
 	done
 	grep -q 'another version' "$SCRATCH/err" || { cat "$SCRATCH/err"; return 1; }
-	"$TRACKCTL" remove "$NAME" && gone
+	"$TRACKCTL" remove "$TRACKED" && gone
 }
 
 bad_names() {
@@ -145,8 +145,8 @@ self_test() {
 
 	unset FAST
 	for i in 1 2 3; do
-		"$TRACKCTL" start "$NAME" "$LOOP" || return 1
-		"$TRACKCTL" stop "$NAME" || return 1
+		"$TRACKCTL" start "$TRACKED" "$LOOP" || return 1
+		"$TRACKCTL" stop "$TRACKED" || return 1
 	done
 	export FAST=1
 	# Others may be testing themselves at this moment.
