@@ -6,6 +6,7 @@
 # GW_BENCH_RUNS=5		runs of each
 # GW_BENCH_BYTES=2147483648	size of the devices, a multiple of 1 MiB
 # GW_BENCH_TARGET=written	the target before each run: written (every block allocated), or fresh
+# GW_BENCH_ONLY=			a pattern (grep -E) of the rows to run; default all
 # GW_BENCH_BUFFERS=		1: instead, godwit with 4, 8, 16, 32 buffers; or a list of numbers
 # GW_BENCH_JSON=build/copy.jsonl	a line for each row and metric is appended
 # GW_BENCH_DIR=/dev/shm		a tmpfs for the files below the devices
@@ -105,7 +106,7 @@ once() {
 	fi
 }
 
-# skip ROW PACKAGE: said, not silent.
+# needs ROW PROGRAM PACKAGE: what is skipped is said.
 needs() {
 	have "$2" && return 0
 	note "$1: skipped, $2 is not installed (Debian package $3)"
@@ -143,6 +144,17 @@ choose_buffers() {
 	done
 }
 
+keep_only() {
+	local item kept=()
+	for item in "${PLAN[@]}"; do
+		if grep -qE -- "$1" <<<"${item%%|*}"; then
+			kept+=("$item")
+		fi
+	done
+	PLAN=("${kept[@]}")
+	[ ${#PLAN[@]} -gt 0 ] || die "GW_BENCH_ONLY=$1: no such row"
+}
+
 # Forward and backward in turn: what drifts hits all of them.
 run_all() {
 	local run i at count=${#PLAN[@]}
@@ -159,6 +171,7 @@ show() {
 	local name extra
 	printf '\n%-26s %-20s %6s  %s\n' "" "GiB/s" "to dd" "own CPU, s/GiB"
 	for name in "${ROWS[@]}"; do
+		[ -n "$(median "$name" gib_per_s)" ] || continue
 		printf '%-26s %-20s %6s  %s\n' "$name" "$(cell "$name" gib_per_s %.2f)" \
 			"$(ratio "$(median "$name" gib_per_s)" "$(median dd gib_per_s)")" \
 			"$(cell "$name" cpu_s_per_gib %.3f)"
@@ -178,5 +191,6 @@ if [ -n "$BUFFERS" ]; then
 else
 	choose_tools
 fi
+[ -z "${GW_BENCH_ONLY:-}" ] || keep_only "$GW_BENCH_ONLY"
 run_all
 show
