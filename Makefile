@@ -203,7 +203,7 @@ asan_items = $(asan_tests) $(if $(cli_tests),GW_BUILD=$(O)/asan $(cli_tests) GW_
 check: ## everything that must pass before a commit: builds, lint, all tests
 	$(Q)tools/setup
 	$(remake) check-build WERROR=1
-	$(run_tests) tools/lint/run $(plain_tests) $(asan_items) $(fuzz_bin) $(cli_tests) $(e2e_tests)
+	$(run_tests) $(e2e_tests) -- tools/lint/run $(plain_tests) $(asan_items) $(fuzz_bin) $(cli_tests)
 
 check-build: all tests fuzzers $(B)/demo-writer
 	$(remake) SAN=1 B=$(O)/asan all tests
