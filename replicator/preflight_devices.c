@@ -13,7 +13,7 @@
 #include "preflight_rows.h"
 #include "units.h"
 
-#define SAMPLE_NS (200 * GW_NS_PER_MS)
+#define SAMPLE_NS (50 * GW_NS_PER_MS)
 #define SAMPLE_READ_BYTES (UINT32_C(1) << 20)
 #define SAMPLE_PLACES 16
 
@@ -206,7 +206,9 @@ static void logical_sectors(struct gw_check *check, struct gw_row *row)
 			     source->logical_bytes);
 		gw_row_mend(row, "name a target with sectors of %u bytes (nvme format --lbaf, "
 			    "losetup -b)", source->logical_bytes);
-	} else if (target->size_bytes - target->size_bytes % target->logical_bytes <
+	} else if (source->size_bytes % target->logical_bytes != 0 &&
+		   target->size_bytes >= source->size_bytes &&
+		   target->size_bytes - target->size_bytes % target->logical_bytes <
 		   source->size_bytes) {
 		gw_row_unmet(row, "the source's last %llu bytes need one more sector of %u bytes on "
 			     "the target",
