@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "job.h"
+#include "preflight.h"
 #include "statefiles.h"
 
 /* From the journal: thaw, or shut down and thaw; nothing if nothing was stopped. */
@@ -46,6 +47,20 @@ static int record_cleaned(struct gw_job *job)
 	return err < 0 ? err : gw_journal_sync(job->journal, &job->diag);
 }
 
+/* No journal here; if there is one where the run file says, these are not the last traces. */
+static int check_no_other(struct gw_job *job)
+{
+	char known[PATH_MAX], path[PATH_MAX + 64];
+
+	gw_state_find(known, job->name, NULL, job->run_dir);
+	snprintf(path, sizeof(path), "%s/" GW_JOURNAL_FILE, known);
+	if (access(path, F_OK) != 0)
+		return 0;
+	return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -ESTALE,
+			    "the journal of %s is not in %s but in %s: leave --state-dir away",
+			    job->name, job->state_dir, known);
+}
+
 static int clean(struct gw_job *job)
 {
 	struct gw_journal_state state = { 0 };
@@ -54,9 +69,11 @@ static int clean(struct gw_job *job)
 	/* Killed before the journal was made: there can only be pins. */
 	if (err == -ENOENT) {
 		gw_diag_clear(&job->diag);
-		err = 0;
+		err = check_no_other(job);
 	} else if (err >= 0) {
-		err = gw_journal_open(&job->journal, job->state_dir, &job->diag);
+		err = gw_state_check_name(job, state.started);
+		if (err >= 0)
+			err = gw_journal_open(&job->journal, job->state_dir, &job->diag);
 	}
 	if (err >= 0 && job->journal != NULL)
 		err = settle_source(job, &state);
@@ -71,6 +88,46 @@ static int clean(struct gw_job *job)
 	if (err >= 0)
 		gw_state_forget(job->name, job->run_dir);
 	return err;
+}
+
+/*
+ * Somebody has removed the state directory, and with it what was known of the source;
+ * the tracking would run for ever. A process that still needs it holds the disk's lock.
+ */
+static int clean_orphan(struct gw_job *job)
+{
+	struct gw_diag quiet = { 0 };
+	int err = 0;
+
+	if (gw_track_block_open(&job->track, job->name, &quiet) >= 0) {
+		job->source = job->track->node;
+		gw_track_close(job->track);
+		job->track = NULL;
+		err = gw_state_lock_disk(job);
+	}
+	if (err >= 0)
+		err = gw_track_block_remove(job->name, &job->diag);
+	if (err < 0)
+		return err;
+	gw_state_forget(job->name, job->run_dir);
+	gw_say(&job->diag, GW_WARNING, "%s is gone, and nothing else tells whether the source of "
+	       "%s was stopped: should it be frozen, thaw it (fsfreeze -u)", job->state_dir,
+	       job->name);
+	return 0;
+}
+
+static bool is_orphan(struct gw_job *job, const struct gw_migration_config *config)
+{
+	char run_file[PATH_MAX + 160];
+
+	if (gw_migration_name(job->name, config, NULL, NULL) < 0)
+		return false;
+	snprintf(job->run_dir, sizeof(job->run_dir), "%s", config->run_dir);
+	gw_state_find(job->state_dir, job->name, config->state_dir, job->run_dir);
+	snprintf(run_file, sizeof(run_file), "%s/%s.state", job->run_dir, job->name);
+	/* A name without a run file may be that of a `godwit track start`. */
+	return config->state_dir == NULL && access(job->state_dir, F_OK) != 0 &&
+	       access(run_file, F_OK) == 0;
 }
 
 static int pass_message_level(const struct gw_migration_callbacks *callbacks, enum gw_level level,
@@ -99,8 +156,9 @@ static int clean_one(const char *name, const char *state_dir, const char *run_di
 	job->diag.fn = pass_message;
 	job->diag.arg = (void *)callbacks;
 	job->state_lock_fd = job->disk_lock_fd = -1;
-	err = gw_state_open(job, &config);
-	if (err >= 0)
+	if (is_orphan(job, &config))
+		err = clean_orphan(job);
+	else if ((err = gw_state_open(job, &config)) >= 0)
 		err = clean(job);
 	if (err >= 0)
 		gw_say(&job->diag, GW_NOTE, "%s: nothing is left but its journal", name);

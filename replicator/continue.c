@@ -5,6 +5,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
+
+#include <linux/magic.h>
 
 #include <godwit/migration.h>
 
@@ -15,9 +18,10 @@
 /* Where a dead migration stood. */
 struct stand {
 	struct gw_journal_state state;
-	bool has_tracking;
+	bool has_tracking, has_verified;
 	uint64_t generation;
 	uint64_t rounds;
+	uint64_t target_dev, target_ino;	/* of a file, once it was made; 0: not said */
 };
 
 static int see_record(void *arg, const struct gw_record *record, struct json_object *payload)
@@ -27,7 +31,11 @@ static int see_record(void *arg, const struct gw_record *record, struct json_obj
 	if (record->type == GW_RECORD_TRACKING) {
 		stand->has_tracking = gw_json_u64(payload, "generation", &stand->generation);
 		stand->rounds = 0;
+		gw_json_u64(payload, "target_dev", &stand->target_dev);
+		gw_json_u64(payload, "target_ino", &stand->target_ino);
 	}
+	if (record->type == GW_RECORD_VERIFIED)
+		stand->has_verified = true;
 	if (record->type == GW_RECORD_ROUND)
 		gw_json_u64(payload, "round", &stand->rounds);
 	return 0;
@@ -46,6 +54,9 @@ static int read_stand(struct gw_job *job, struct stand *stand)
 		return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -ENOENT,
 			"migration %s died before it had begun, nothing was copied: "
 			"`godwit cleanup %s`, then start it anew", job->name, job->name);
+	err = gw_state_check_name(job, stand->state.started);
+	if (err < 0)
+		return err;
 	if (stand->state.has_ended && stand->state.exit_code != GW_EXIT_DONE)
 		return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EALREADY,
 			"migration %s has ended with exit code %" PRIu64 ", there is nothing to "
@@ -70,6 +81,7 @@ static int recover_handoff(struct gw_job *job, const struct stand *stand)
 /* Died after the commit: the target is whole, only the switch and the tidying up may be missing. */
 static int finish_committed(struct gw_job *job, const struct stand *stand)
 {
+	const char *const verify = gw_json_string(stand->state.started, "verify");
 	int err = stand->state.has_resumed ? 0 : recover_handoff(job, stand);
 
 	if (err < 0)
@@ -78,6 +90,10 @@ static int finish_committed(struct gw_job *job, const struct stand *stand)
 	job->committed = true;
 	gw_say(&job->diag, GW_NOTE, "the target was committed before the process died; "
 	       "the switch is finished");
+	/* Who wrote to it since is not known: nothing could be told from a difference. */
+	if (verify != NULL && strcmp(verify, "after") == 0 && !stand->has_verified)
+		gw_job_note(job, GW_WARNING, "the target was to be verified after the switch, and "
+			    "was not");
 	if (!stand->state.has_resumed)
 		gw_journal_append(job->journal, GW_RECORD_RESUMED, json_object_new_object(),
 				  &job->diag);
@@ -109,6 +125,19 @@ static int look_at_nodes(struct gw_job *job, struct json_object *started)
 	if (err >= 0)
 		err = gw_job_check_identity(job, started, "target", &job->target);
 	return err;
+}
+
+/* What was settled is in the file that was made then, not in one of the same name. */
+static int check_target_file(struct gw_job *job, const struct stand *stand)
+{
+	if (job->target.kind != GW_NODE_FILE || !stand->has_tracking || stand->target_ino == 0 ||
+	    (stand->target_dev == (uint64_t)job->target.file_dev &&
+	     stand->target_ino == (uint64_t)job->target.file_ino))
+		return 0;
+	return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -ESTALE,
+		"target %s is another file than the one that migration %s wrote to; bring the old "
+		"one back, or `godwit cleanup %s` and start anew", job->target.path, job->name,
+		job->name);
 }
 
 static int record_continued(struct gw_job *job, const char *how)
@@ -192,6 +221,7 @@ static int open_pins(struct gw_job *job, const struct stand *stand)
 static int continue_copy(struct gw_job *job, const struct gw_migration_config *config,
 			 const struct stand *stand)
 {
+	struct statfs fs;
 	int err = recover_handoff(job, stand);
 
 	if (err >= 0 && stand->state.has_quiescing)
@@ -203,6 +233,8 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 		return err;
 	gw_settings_override(&job->settings, config);
 	err = look_at_nodes(job, stand->state.started);
+	if (err >= 0)
+		err = check_target_file(job, stand);
 	if (err >= 0)
 		err = gw_job_init_geom(job);
 	if (err >= 0)
@@ -218,6 +250,10 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 		return continue_from_pins(job, stand);
 	if (err != -ENOENT)
 		return err;
+	if (statfs(GW_BPFFS_DIR, &fs) != 0 || fs.f_type != BPF_FS_MAGIC)
+		return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -ENOENT,
+			"no BPF file system is mounted on " GW_BPFFS_DIR ", where the pins would be: "
+			"mount -t bpf bpf " GW_BPFFS_DIR);
 	if (!config->resync)
 		return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -ENOENT,
 			"the pinned tracking of %s is gone (a reboot?), so that nobody knows what "
@@ -251,7 +287,8 @@ int gw_migration_continue(const struct gw_migration_config *config,
 		err = continue_copy(job, config, &stand);
 	/* What could not be opened, or not gone on with, is left as it is. */
 	exit_code = gw_job_exit_code(job, err);
-	gw_job_take_down(job, exit_code, !is_open || exit_code == GW_EXIT_CANNOT);
+	gw_job_take_down(job, exit_code, !is_open || exit_code == GW_EXIT_CANNOT ||
+			 (exit_code == GW_EXIT_UNCLEAR && !job->committed));
 	gw_journal_state_fini(&stand.state);
 	free(job);
 	return exit_code;

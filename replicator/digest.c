@@ -117,6 +117,8 @@ static int map_file(struct gw_digests *digests, int fd, const char *dir,
 			       strerror(errno));
 	/* The watchdog is forked inside the blackout; it has no use for this. */
 	madvise(map, bytes, MADV_DONTFORK);
+	/* Not with the rest: it grows with the device, and lies where nothing is frozen. */
+	munlock(map, bytes);
 	*digests = (struct gw_digests){
 		.words = (uint64_t *)((char *)map + HEADER_BYTES),
 		.geom = *geom,

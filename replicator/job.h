@@ -89,6 +89,7 @@ struct gw_job {
 	bool target_is_zero_now;		/* nothing was written to it yet */
 	bool journal_is_new;
 	bool self_test_passed;			/* of the tracking, on this very kernel, by this process */
+	bool source_is_stuck;			/* giving it back to its writers failed, too */
 	bool committed;
 	bool cancelled;
 	struct timespec source_mtime;		/* of a file */
@@ -158,8 +159,9 @@ int gw_job_verify_after(struct gw_job *job);
 int gw_job_open_pipeline(struct gw_job *job, bool read_only);
 /* Closes all of it and lets go of the target; its statistics stay in job->totals. */
 void gw_job_close_pipeline(struct gw_job *job);
-/* Page caches over the source: itself, its disk, the partitions that share sectors with it. */
+/* Page caches over the source: itself, its disk and all partitions that the disk has now. */
 int gw_job_open_page_caches(struct gw_job *job);
+void gw_job_close_page_caches(struct gw_job *job);
 
 /* The engine's callbacks. */
 int gw_job_tick(void *job);

@@ -271,6 +271,18 @@ int gw_journal_each(const char *dir, gw_journal_fn fn, void *arg, bool *torn, st
 
 /* ---- writing ---- */
 
+/* On tmpfs it is interrupted by any work pending for the task, io_uring's as well. */
+static int reserve_space(int fd, uint64_t from_bytes)
+{
+	int result;
+
+	do
+		result = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from_bytes,
+				   (off_t)GW_JOURNAL_RESERVE_BYTES);
+	while (result < 0 && errno == EINTR);
+	return result;
+}
+
 /* More space for later; what fails here is no error before an append fails. */
 static void reserve_more(struct gw_journal *journal)
 {
@@ -278,8 +290,7 @@ static void reserve_more(struct gw_journal *journal)
 
 	if (journal->reserved_bytes >= from_bytes + RESERVE_LOW_BYTES)
 		return;
-	if (fallocate(journal->fd, FALLOC_FL_KEEP_SIZE, (off_t)from_bytes,
-		      (off_t)GW_JOURNAL_RESERVE_BYTES) == 0)
+	if (reserve_space(journal->fd, from_bytes) == 0)
 		journal->reserved_bytes = from_bytes + GW_JOURNAL_RESERVE_BYTES;
 }
 
@@ -302,7 +313,7 @@ static int settle_new(struct gw_journal *journal, const char *dir, struct gw_dia
 	char reserve[GW_UNIT_TEXT_BYTES];
 
 	gw_format_bytes(reserve, GW_JOURNAL_RESERVE_BYTES);
-	if (fallocate(journal->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)GW_JOURNAL_RESERVE_BYTES) == 0)
+	if (reserve_space(journal->fd, 0) == 0)
 		journal->reserved_bytes = GW_JOURNAL_RESERVE_BYTES;
 	else if (errno == EOPNOTSUPP)
 		gw_say(diag, GW_WARNING, "%s: this file system reserves no space; "
@@ -751,6 +762,12 @@ static int follow_state(void *arg, const struct gw_record *record, struct json_o
 		state->has_ended = true;
 		if (!gw_json_u64(payload, "exit_code", &state->exit_code))
 			state->exit_code = GW_EXIT_UNCLEAR;
+		break;
+	case GW_RECORD_CLEANED:
+		/* Nobody goes on with it: its name is free. */
+		if (!state->has_ended)
+			state->exit_code = state->has_commit ? GW_EXIT_DONE : GW_EXIT_CANCELLED;
+		state->has_ended = true;
 		break;
 	default:
 		break;

@@ -34,10 +34,8 @@ void gw_job_init(struct gw_job *job, const struct gw_migration_callbacks *callba
 	job->fd[GW_SOURCE] = job->fd[GW_TARGET] = -1;
 }
 
-int gw_job_exit_code(const struct gw_job *job, int err)
+static int exit_code_of(const struct gw_job *job, int err)
 {
-	if (err >= 0)
-		return GW_EXIT_DONE;
 	if (job->diag.exit_code != GW_EXIT_DONE)
 		return (int)job->diag.exit_code;
 	switch (err) {
@@ -55,6 +53,19 @@ int gw_job_exit_code(const struct gw_job *job, int err)
 	default:
 		return GW_EXIT_IO;
 	}
+}
+
+int gw_job_exit_code(const struct gw_job *job, int err)
+{
+	int exit_code;
+
+	if (err >= 0)
+		return GW_EXIT_DONE;
+	exit_code = exit_code_of(job, err);
+	/* "Nothing was touched" is over with the first round. */
+	if (exit_code == GW_EXIT_CANNOT && job->planner.round > 0)
+		return GW_EXIT_IO;
+	return exit_code;
 }
 
 static void put_blackout(struct json_object *payload, const struct gw_blackout *blackout)
@@ -155,8 +166,7 @@ int gw_job_take_down(struct gw_job *job, int exit_code, bool to_keep)
 		gw_track_stop(job->track, &job->diag);
 	gw_digests_close(&job->digests);
 	gw_bitmap_destroy(&job->unverified);
-	for (uint32_t i = 0; i < job->sync_fds; i++)
-		close(job->sync_fd[i]);
+	gw_job_close_page_caches(job);
 	gw_journal_close(job->journal);
 	if (to_keep)
 		gw_state_unlock(job);
@@ -173,7 +183,15 @@ static int verify_after(struct gw_job *job)
 	if (job->settings.verify != GW_VERIFY_AFTER)
 		return 0;
 	err = gw_job_open_pipeline(job, true);
-	return err < 0 ? err : gw_job_verify_after(job);
+	if (err >= 0)
+		err = gw_job_verify_after(job);
+	if (err < 0) {
+		gw_say(&job->diag, GW_WARNING, "%s is committed and in use; only its verification "
+		       "failed", job->target.path);
+		/* The codes beyond it speak of a source that runs on. */
+		job->diag.exit_code = GW_EXIT_DIFFERENT;
+	}
+	return err;
 }
 
 /* With --verify=during, what was committed has been read back to the last grain. */

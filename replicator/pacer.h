@@ -9,8 +9,8 @@
 
 #include <stdint.h>
 
-#define GW_PACER_CREDIT_NS UINT64_C(10000000)	/* most that an idle moment may save up */
-#define GW_PACER_RUN_NS UINT64_C(20000000)	/* a run takes no more of the limit's time than this */
+#define GW_PACER_CREDIT_NS UINT64_C(5000000)	/* most that an idle moment may save up */
+#define GW_PACER_RUN_NS UINT64_C(5000000)	/* a run takes no more of the limit's time than this */
 
 struct gw_pacer {
 	uint64_t bytes_per_s;		/* 0: no limit */

@@ -243,6 +243,13 @@ static int add_page_cache(struct gw_job *job, const char *name)
 	return 0;
 }
 
+void gw_job_close_page_caches(struct gw_job *job)
+{
+	for (uint32_t i = 0; i < job->sync_fds; i++)
+		close(job->sync_fd[i]);
+	job->sync_fds = 0;
+}
+
 int gw_job_open_page_caches(struct gw_job *job)
 {
 	char path[PATH_MAX];
@@ -250,6 +257,7 @@ int gw_job_open_page_caches(struct gw_job *job)
 	DIR *dir;
 	int err = 0;
 
+	gw_job_close_page_caches(job);
 	if (job->source.kind == GW_NODE_FILE) {
 		int fd = open(job->source.path, O_RDONLY | O_CLOEXEC);
 

@@ -280,7 +280,7 @@ static void target_content(struct gw_check *check, struct gw_row *row)
 			 gw_format_bytes(size, target->size_bytes));
 	if (text[0] == '\0') {
 		gw_row_met(row, "no signature of a file system, partition table, raid or swap");
-	} else if (check->config->overwrite || check->config->resync) {
+	} else if (check->config->overwrite) {
 		gw_row_met(row, "%s on it, which will be overwritten", text);
 	} else {
 		gw_row_unmet(row, "the target holds something: %s", text);

@@ -13,6 +13,7 @@
 #include "job.h"
 
 #include "fault.h"
+#include "statefiles.h"
 #include "units.h"
 
 #define SHOW_NS (100 * GW_NS_PER_MS)
@@ -180,11 +181,16 @@ int gw_job_tick(void *arg)
 	char limit[GW_UNIT_TEXT_BYTES];
 	int err;
 
-	if (now - job->shown_ns >= SHOW_NS && show(job, now) != 0 && !job->committed)
+	if (now - job->shown_ns >= SHOW_NS && show(job, now) != 0)
 		job->cancelled = true;
+	if (job->cancelled && job->committed)
+		return gw_fail(&job->diag, -ECANCELED, "the verification was cancelled");
 	if (job->cancelled)
 		return gw_fail_exit(&job->diag, GW_EXIT_CANCELLED, -ECANCELED, "cancelled");
-	if (job->blackout.began_ns != 0 && !job->committed) {
+	/* Nothing is left to converge. */
+	if (job->committed)
+		return 0;
+	if (job->blackout.began_ns != 0) {
 		if (now - job->blackout.began_ns > job->settings.quiesce_deadline_ns)
 			return gw_fail_exit(&job->diag, GW_EXIT_NO_CONVERGENCE, -ETIME,
 				"the writers were stopped for longer than --quiesce-deadline %s; "
@@ -233,7 +239,9 @@ static void round_begins(struct gw_job *job, enum gw_migration_phase phase, uint
 	job->round_processed_before_bytes = processed_bytes(stats);
 	job->round_verified_before_bytes = stats->verified_bytes;
 	job->live_seen_ns = 0;
-	show(job, job->round_began_ns);
+	/* Acted upon by the next tick. */
+	if (show(job, job->round_began_ns) != 0 && !job->committed)
+		job->cancelled = true;
 }
 
 static int record_round(struct gw_job *job, const struct gw_engine_stats *before, bool is_final,
@@ -302,6 +310,8 @@ static int run_round(struct gw_job *job)
 /* Reads back what is settled and not yet verified. */
 static int verify_settled(struct gw_job *job)
 {
+	const uint64_t best_left_bytes = job->planner.best_left_bytes;
+	const uint64_t best_at_ns = job->planner.best_at_ns;
 	uint64_t bytes;
 	uint64_t elapsed_ns;
 	int err;
@@ -312,15 +322,15 @@ static int verify_settled(struct gw_job *job)
 	if (bytes == 0)
 		return 0;
 	round_begins(job, job->blackout.began_ns != 0 ? job->phase : GW_PHASE_VERIFY, bytes);
-	/* A pass of its own: it must not count as one in which nothing got less. */
+	/* Progress of its own; that of the rounds is as old after it as it was before. */
 	job->planner.best_left_bytes = UINT64_MAX;
 	job->planner.best_at_ns = job->round_began_ns;
 	err = gw_engine_verify(job->engine);
 	elapsed_ns = now_ns(job) - job->round_began_ns;
 	if (bytes >= UINT64_C(1) << 20)
 		job->planner.verify_ns_per_mib = elapsed_ns / (bytes >> 20);
-	job->planner.best_left_bytes = UINT64_MAX;
-	job->planner.best_at_ns = now_ns(job);
+	job->planner.best_left_bytes = best_left_bytes;
+	job->planner.best_at_ns = best_at_ns + elapsed_ns;
 	return err;
 }
 
@@ -397,6 +407,11 @@ static int converge(struct gw_job *job, bool round_is_due, char *why, size_t why
 
 static int flush_page_caches(struct gw_job *job)
 {
+	/* Anew: a partition may have been added since. */
+	int err = gw_job_open_page_caches(job);
+
+	if (err < 0)
+		return err;
 	for (uint32_t i = 0; i < job->sync_fds; i++)
 		if (fsync(job->sync_fd[i]) != 0)
 			return gw_fail_exit(&job->diag, GW_EXIT_IO, -errno,
@@ -437,7 +452,8 @@ static int copy_to_empty(struct gw_job *job)
 		err = take(job, &fresh_grains);
 		if (err < 0)
 			return err;
-		if (takes > 0 && fresh_grains == 0)
+		/* What was found lost while we waited is pending, and was counted by no take. */
+		if (takes > 0 && fresh_grains == 0 && gw_bitmap_is_empty(&job->track->pending))
 			return 0;
 		if (takes > 0)
 			gw_say(&job->diag, GW_DEBUG, "%" PRIu64 " grains came late", fresh_grains);
@@ -525,8 +541,10 @@ static int quiesce_and_commit(struct gw_job *job)
 	/* The last copy runs at full speed. */
 	gw_pacer_set(&job->pacer, 0, began);
 	err = gw_handoff_quiesce(job->handoff, &job->diag);
-	if (err < 0)
+	if (err < 0) {
+		job->source_is_stuck = job->diag.exit_code == GW_EXIT_UNCLEAR;
 		return err;
+	}
 	blackout->user_ns = gw_handoff_user_ns(job->handoff);
 	blackout->quiesce_ns = now_ns(job) - began - blackout->user_ns;
 	gw_fault_point("quiesced");
@@ -560,14 +578,20 @@ static int quiesce_and_commit(struct gw_job *job)
 			   blackout->predicted_ns);
 	if (err < 0)
 		return err;
+	/* The last moment at which it can be taken back: whoever cancels is asked once more. */
+	job->shown_ns = 0;
+	err = gw_job_tick(job);
+	if (err < 0)
+		return err;
 	began = now_ns(job);
 	err = gw_handoff_begin_commit(job->handoff, &job->diag);
 	if (err < 0)
 		return err;
 	gw_fault_point("committing");
 	err = record_commit(job);
-	/* Whoever cleans up goes by the record: as long as it can be read it counts. */
-	if (err < 0 && gw_journal_retract(job->journal, &job->diag) == 0)
+	/* Whoever cleans up goes by the record: if it can be read, and not be taken back, it counts. */
+	if (err < 0 && (gw_journal_retract(job->journal, &job->diag) == 0 ||
+			gw_state_is_committed(job->state_dir) != 1))
 		return err;
 	job->committed = true;
 	job->phase = GW_PHASE_COMMITTED;
@@ -605,7 +629,7 @@ static int switch_over(struct gw_job *job)
 	return append_synced(job, GW_RECORD_RESUMED, json_object_new_object());
 }
 
-/* The tracker of the target takes long to load: it must run before the blackout. */
+/* Early, since it may fail, and since it takes long to load. Marks count from the switch on. */
 static int track_target(struct gw_job *job)
 {
 	const struct gw_track_block_config config = {
@@ -630,10 +654,14 @@ static int give_back(struct gw_job *job, int err)
 
 	if (job->blackout.began_ns == 0)
 		return err;
-	if (gw_handoff_abort(job->handoff, &job->diag) < 0) {
+	if (gw_handoff_abort(job->handoff, &job->diag) < 0 || job->source_is_stuck) {
 		job->diag.exit_code = GW_EXIT_UNCLEAR;
 		return err;
 	}
+	/* Whoever noticed first that it took too long: the watchdog, the hand-off or the copy. */
+	if (err == -ETIME && job->diag.exit_code == GW_EXIT_IO &&
+	    now_ns(job) - job->blackout.began_ns >= job->settings.quiesce_deadline_ns)
+		job->diag.exit_code = GW_EXIT_NO_CONVERGENCE;
 	payload = json_object_new_object();
 	gw_json_put_string(payload, "text", "the writers go on on the source");
 	gw_journal_append(job->journal, GW_RECORD_RESUMED, payload, &job->diag);
@@ -646,12 +674,9 @@ int gw_job_copy_and_switch(struct gw_job *job, bool base_is_due)
 	char why[400];
 	int err;
 
-	if (base_is_due) {
-		err = base_pass(job);
-		if (err < 0)
-			return err;
-	}
 	err = track_target(job);
+	if (err >= 0 && base_is_due)
+		err = base_pass(job);
 	if (err >= 0)
 		err = converge(job, !base_is_due, why, sizeof(why));
 	if (err >= 0)
@@ -666,12 +691,15 @@ int gw_job_copy_and_switch(struct gw_job *job, bool base_is_due)
 	/* Whoever takes over must be able to mount the target. */
 	gw_job_close_pipeline(job);
 	err = switch_over(job);
-	if (err < 0)
-		return gw_fail_exit(&job->diag, GW_EXIT_UNCLEAR, err,
-			"the target %s is consistent and committed, but the switch did not finish; "
-			"only the target may run: see to it, then `godwit cleanup %s`",
-			job->target.path, job->name);
-	return 0;
+	if (err == 0)
+		return 0;
+	gw_fail_exit(&job->diag, GW_EXIT_UNCLEAR, err,
+		     "the target %s is consistent and committed, but the switch did not finish; "
+		     "only the target may run: see to it, then `godwit cleanup %s`",
+		     job->target.path, job->name);
+	/* Whatever the first cause said of a source that runs on. */
+	job->diag.exit_code = GW_EXIT_UNCLEAR;
+	return err;
 }
 
 /* ---- verification of a target that runs already ---- */

@@ -34,6 +34,13 @@ static uint64_t or_default(uint64_t value, uint64_t fallback)
 	return value != 0 ? value : fallback;
 }
 
+/* By default: beyond the downtime limit, and what the quiesce command may take. */
+static uint64_t deadline_ns(const struct gw_settings *settings, bool is_exec)
+{
+	return settings->downtime_limit_ns + QUIESCE_GRACE_NS +
+	       (is_exec ? settings->exec_timeout_ns : 0);
+}
+
 void gw_settings_from_config(struct gw_settings *settings,
 				 const struct gw_migration_config *config)
 {
@@ -42,9 +49,9 @@ void gw_settings_from_config(struct gw_settings *settings,
 	settings->bandwidth_bytes_per_s = config->bandwidth_bytes_per_s;
 	settings->downtime_limit_ns = or_default(config->downtime_limit_ns, DOWNTIME_LIMIT_NS);
 	settings->timeout_ns = or_default(config->timeout_ns, TIMEOUT_NS);
-	settings->quiesce_deadline_ns = or_default(config->quiesce_deadline_ns,
-		settings->downtime_limit_ns + QUIESCE_GRACE_NS);
 	settings->exec_timeout_ns = or_default(config->exec_timeout_ns, EXEC_TIMEOUT_NS);
+	settings->quiesce_deadline_ns = or_default(config->quiesce_deadline_ns,
+		deadline_ns(settings, config->handoff == GW_MIGRATION_EXEC));
 	settings->max_rounds = config->max_rounds;
 	settings->grain_bytes = config->grain_bytes;
 	settings->buffers = config->buffers != 0 ? config->buffers : GW_BUFFERS_DEFAULT;
@@ -236,6 +243,11 @@ void gw_settings_override(struct gw_settings *settings,
 	settings->downtime_limit_ns = or_default(config->downtime_limit_ns,
 						 settings->downtime_limit_ns);
 	settings->timeout_ns = or_default(config->timeout_ns, settings->timeout_ns);
+	/* A longer limit needs a later deadline, and one that was given before may be too early. */
+	if (settings->quiesce_deadline_ns < deadline_ns(settings, false) &&
+	    config->downtime_limit_ns != 0)
+		settings->quiesce_deadline_ns =
+			deadline_ns(settings, settings->handoff == GW_HANDOFF_EXEC);
 	settings->quiesce_deadline_ns = or_default(config->quiesce_deadline_ns,
 						   settings->quiesce_deadline_ns);
 	if (config->max_rounds != 0)

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fault.h"
@@ -15,6 +17,9 @@
 #include "preflight.h"
 #include "statefiles.h"
 #include "units.h"
+
+#define LOCK_NAP_NS 10000000
+#define LOCK_TRIES 300
 
 static int start_track(struct gw_job *job)
 {
@@ -88,13 +93,15 @@ static int add_allocated(struct gw_job *job)
 	return err;
 }
 
-/* The footprint, fixed from here on: buffers, four bitmaps at most, the ring's own pages aside. */
+/* The footprint, fixed from here on: buffers, bitmaps, the ring's own pages aside. */
 static void announce_memory(struct gw_job *job)
 {
 	char slab[GW_UNIT_TEXT_BYTES], bitmaps[GW_UNIT_TEXT_BYTES], all[GW_UNIT_TEXT_BYTES],
 		digests[GW_UNIT_TEXT_BYTES], grain[GW_UNIT_TEXT_BYTES];
-	const uint64_t bitmap_bytes = job->geom.words * 8 *
-				      (job->settings.verify != GW_VERIFY_NO ? 4 : 3);
+	/* --verify=after tracks the target, with three of its own. */
+	const uint32_t count = job->settings.verify == GW_VERIFY_NO ? 3 :
+			       job->settings.verify == GW_VERIFY_DURING ? 4 : 7;
+	const uint64_t bitmap_bytes = job->geom.words * 8 * count;
 
 	job->memory_bytes = job->slab_bytes + bitmap_bytes;
 	gw_say(&job->diag, GW_NOTE,
@@ -115,6 +122,9 @@ static int record_tracking(struct gw_job *job)
 	gw_json_put_u64(payload, "memory_bytes", job->memory_bytes);
 	gw_json_put_u64(payload, "allocated_bytes", job->allocated_bytes);
 	gw_json_put_u64(payload, "hole_bytes", job->hole_bytes);
+	/* A file that was made for this had no number when the migration started. */
+	gw_json_put_u64(payload, "target_dev", (uint64_t)job->target.file_dev);
+	gw_json_put_u64(payload, "target_ino", (uint64_t)job->target.file_ino);
 	err = gw_journal_append(job->journal, GW_RECORD_TRACKING, payload, &job->diag);
 	return err < 0 ? err : gw_journal_sync(job->journal, &job->diag);
 }
@@ -147,6 +157,25 @@ int gw_job_create_handoff(struct gw_job *job)
 	return gw_handoff_prepare(job->handoff, &job->diag);
 }
 
+/*
+ * Another migration's target is not emptied. One that was killed a moment ago holds its lock
+ * until the kernel has taken its ring down. Sets errno.
+ */
+static bool is_ours_alone(int fd)
+{
+	const struct timespec nap = { 0, LOCK_NAP_NS };
+
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		if (errno != EWOULDBLOCK)
+			return false;
+		nanosleep(&nap, NULL);
+	}
+	errno = EBUSY;
+	return false;
+}
+
 /* A new or emptied file is known to be zero; a block device only by the caller's word. */
 static int prepare_target(struct gw_job *job)
 {
@@ -158,7 +187,7 @@ static int prepare_target(struct gw_job *job)
 	if (target->kind == GW_NODE_BLOCK)
 		return 0;
 	fd = open(target->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
+	if (fd < 0 || !is_ours_alone(fd))
 		goto failed;
 	if (!job->settings.resync) {
 		if (ftruncate(fd, 0) != 0)
@@ -230,10 +259,11 @@ int gw_job_start_from_nothing(struct gw_job *job)
 {
 	int err = gw_digests_create(&job->digests, job->state_dir, &job->geom, job->id, &job->diag);
 
-	if (err >= 0)
-		err = prepare_target(job);
+	/* A file is emptied when all that may refuse has agreed. */
 	if (err >= 0)
 		err = start_track(job);
+	if (err >= 0)
+		err = prepare_target(job);
 	if (err < 0)
 		return err;
 	assert(job->track->geom.size_grains == job->geom.size_grains);

@@ -62,8 +62,20 @@ static int lock(int *lock_fd, const char *path, int flags, int tries, const char
 
 static int lock_state_dir(struct gw_job *job, int tries)
 {
-	return lock(&job->state_lock_fd, job->state_dir, O_RDONLY | O_DIRECTORY, tries,
-		    "this migration is running in another process", &job->diag);
+	struct stat st;
+	int err = lock(&job->state_lock_fd, job->state_dir, O_RDONLY | O_DIRECTORY, tries,
+		       "this migration is running in another process", &job->diag);
+
+	if (err < 0)
+		return err;
+	if (fstat(job->state_lock_fd, &st) == 0 &&
+	    (st.st_uid == geteuid() || st.st_uid == 0) && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+		return 0;
+	gw_state_unlock(job);
+	return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EPERM,
+			    "%s may be written by others, and commands are run from its journal: "
+			    "chown root and chmod go-w it, or use another --state-dir",
+			    job->state_dir);
 }
 
 int gw_state_lock_disk(struct gw_job *job)
@@ -107,6 +119,17 @@ void gw_state_find(char state_dir[PATH_MAX], const char *name, const char *given
 		path[length - 1] = '\0';
 		snprintf(state_dir, PATH_MAX, "%s", path);
 	}
+}
+
+int gw_state_check_name(struct gw_job *job, struct json_object *started)
+{
+	const char *const name = gw_json_string(started, "name");
+
+	if (name == NULL || strcmp(name, job->name) == 0)
+		return 0;
+	return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -ESTALE,
+			    "%s belongs to migration %.128s, not to %s", job->state_dir, name,
+			    job->name);
 }
 
 void gw_state_forget(const char *name, const char *run_dir)
@@ -155,7 +178,12 @@ static int put_ended_aside(struct gw_job *job)
 	err = gw_journal_read_state(job->state_dir, &state, &job->diag);
 	if (err < 0)
 		return err;
-	if (state.has_started && !state.has_ended)
+	if (state.has_ended && (state.has_quiescing || (state.has_commit && !state.has_resumed)))
+		err = gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EEXIST,
+			"migration %s in %s has left its source stopped or its switch unfinished, "
+			"and only its journal knows how: `godwit cleanup %s` first", job->name,
+			job->state_dir, job->name);
+	else if (state.has_started && !state.has_ended)
 		err = gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EEXIST,
 			"migration %s in %s did not end: `godwit migrate --continue %s`, or "
 			"`godwit cleanup %s`", job->name, job->state_dir, job->name, job->name);
@@ -191,16 +219,20 @@ int gw_state_create(struct gw_job *job, const struct gw_migration_config *config
 		err = gw_state_lock_disk(job);
 	if (err >= 0)
 		err = put_ended_aside(job);
-	return err < 0 ? err : write_run_file(job);
+	if (err >= 0)
+		return write_run_file(job);
+	/* What is there is another's: only a directory made just now may go. */
+	if (job->state_lock_fd >= 0)
+		rmdir(job->state_dir);
+	gw_state_unlock(job);
+	return err;
 }
 
 int gw_state_open(struct gw_job *job, const struct gw_migration_config *config)
 {
-	if (config->name == NULL || strchr(config->name, '/') != NULL ||
-	    strlen(config->name) >= sizeof(job->name))
+	if (config->name == NULL || gw_migration_name(job->name, config, NULL, NULL) < 0)
 		return gw_fail_exit(&job->diag, GW_EXIT_USAGE, -EINVAL,
 				    "the name of a migration is needed (`ls " GW_STATE_ROOT "`)");
-	snprintf(job->name, sizeof(job->name), "%s", config->name);
 	set_dirs(job, config);
 	gw_state_find(job->state_dir, job->name, config->state_dir, job->run_dir);
 	if (access(job->state_dir, F_OK) != 0)

@@ -30,7 +30,7 @@ struct gw_migration_config {
 	uint64_t bandwidth_bytes_per_s;	/* 0: no limit */
 	uint64_t downtime_limit_ns;	/* default 300 ms */
 	uint64_t timeout_ns;		/* without progress; default 2 min */
-	uint64_t quiesce_deadline_ns;	/* from quiesce to commit; default 10 s beyond the downtime limit */
+	uint64_t quiesce_deadline_ns;	/* from quiesce to commit; default: downtime limit + 10 s (+ exec timeout) */
 	uint32_t max_rounds;		/* 0: no limit */
 	uint32_t grain_bytes;		/* 0: finest whose bitmap fits 64 MiB */
 	uint32_t buffers;		/* 0: default */

@@ -10,7 +10,7 @@
 
 #define GW_HANDOFF_EXEC_TIMEOUT_NS (UINT64_C(30) * 1000 * 1000 * 1000)
 #define GW_HANDOFF_DEADLINE_NS (UINT64_C(10) * 1000 * 1000 * 1000)
-#define GW_HANDOFF_RECOVERY_BYTES_MAX (48u << 10)	/* fits a journal record with room to spare */
+#define GW_HANDOFF_RECOVERY_BYTES_MAX (24u << 10)	/* fits a journal record, every byte of it escaped */
 
 /*
  * take_back, switch_over and resume also run in the watchdog child, on its copy

@@ -20,7 +20,7 @@
 #include "track.h"
 
 #define BPFFS_MAGIC 0xcafe4a11
-#define LOCK_TIMEOUT_NS (10 * GW_NS_PER_S)
+#define LOCK_TIMEOUT_NS (60 * GW_NS_PER_S)
 
 int gw_pins_check_name(const char *name, struct gw_diag *diag)
 {
@@ -124,7 +124,7 @@ int gw_pins_lock(struct gw_diag *diag)
 		close(fd);
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, err,
 				    "another godwit has been starting or stopping a tracking "
-				    "for 10 s (%s is locked)", GW_PINS_DIR);
+				    "for 60 s (%s is locked)", GW_PINS_DIR);
 	}
 	return fd;
 }

@@ -116,7 +116,7 @@ target_hangs() {
 	start "$source" "$target" --handoff none --bandwidth 16M --timeout 2s
 	journal_has settled_bytes || return 1
 	fsfreeze -f "$SCRATCH/host"
-	wait_for 10 said_meanwhile "no progress" || { stacks "$PID"; fsfreeze -u "$SCRATCH/host"; return 1; }
+	wait_for 30 said_meanwhile "no progress" || { stacks "$PID"; fsfreeze -u "$SCRATCH/host"; return 1; }
 	fsfreeze -u "$SCRATCH/host"
 	ended 5 && said "no progress.*--timeout" && unharmed "$before" && nothing_left
 }
@@ -157,7 +157,7 @@ interrupted() {
 	start "$source" "$LOOP" --handoff none --bandwidth 8M
 	journal_has "$2" || return 1
 	kill "-$1" "$PID"
-	ended 6 10 && said "cancel" && unharmed "$before" && nothing_left && reported "report['exit_code'] == 6"
+	ended 6 60 && said "cancel" && unharmed "$before" && nothing_left && reported "report['exit_code'] == 6"
 }
 
 # In the rounds, with a writer on the mounted file system; it is not frozen and goes on.
@@ -173,7 +173,7 @@ interrupted_in_rounds() {
 	start "$source" "$LOOP" --bandwidth 40M --downtime-limit 1ms
 	journal_has '"round":2' || return 1
 	kill -INT "$PID"
-	ended 6 10 && nothing_left && kill -0 "$writer" &&
+	ended 6 60 && nothing_left && kill -0 "$writer" &&
 		timeout 10 dd if=/dev/zero of="$SCRATCH/m/goes-on" bs=4k count=1 oflag=sync status=none
 }
 
@@ -186,7 +186,7 @@ interrupted_in_blackout() {
 	before=$(sha256sum <"$SCRATCH/source.img")
 	start "$source" "$LOOP" --handoff exec --exec-quiesce "kill -$1 \$PPID" \
 		--exec-abort "echo \$GODWIT_BY >>$SCRATCH/abort"
-	ended 6 10 && [ "$(cat "$SCRATCH/abort")" = migrate ] && unharmed "$before" && nothing_left
+	ended 6 60 && [ "$(cat "$SCRATCH/abort")" = migrate ] && unharmed "$before" && nothing_left
 }
 
 # After the commit record nothing can be taken back: the signal is too late.
@@ -197,11 +197,11 @@ interrupted_after_commit() {
 	fill "$source"
 	start "$source" "$LOOP" --handoff exec --exec-quiesce true --exec-switch "kill -INT \$PPID" \
 		--exec-abort "touch $SCRATCH/abort"
-	ended 0 10 && [ ! -e "$SCRATCH/abort" ] && same "$source" "$LOOP" && nothing_left
+	ended 0 60 && [ ! -e "$SCRATCH/abort" ] && same "$source" "$LOOP" && nothing_left
 }
 
 interrupted_before() {
-	local source i
+	local source i code
 	loop source 16M; source=$LOOP
 	loop target 16M
 	fill "$source"
@@ -212,9 +212,10 @@ interrupted_before() {
 		kill -INT "$PID" 2>/dev/null
 		# Before the program is up, the signal itself ends it.
 		wait "$PID"
-		case $? in
+		code=$?
+		case $code in
 		6 | 130) ;;
-		*) echo "# after $i s: exit code $?"; cat "$SCRATCH/err"; return 1 ;;
+		*) echo "# after $i s: exit code $code"; cat "$SCRATCH/err"; return 1 ;;
 		esac
 		nothing_left || { echo "# after $i s"; return 1; }
 		rm -rf "$SCRATCH/state"
@@ -245,7 +246,7 @@ stdout_closed() {
 
 # Nobody reads its messages for a while: then it waits, but not with a stopped source.
 stderr_full() {
-	local source reader
+	local source
 	loop source 64M; source=$LOOP
 	loop target 64M
 	mkfs.ext4 -q "$source" && mount_at m "$source" || return 1

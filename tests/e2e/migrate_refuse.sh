@@ -279,12 +279,12 @@ struct.pack_into("<Q", data, 32, xxh3(bytes(data[:length]), length))
 
 # The number is free for another disk at once; here it is one of the same size.
 other_disk() {
-	local before try
+	local before
 	pair || return 1
 	dead_migration || return 1
 	cp "$SCRATCH/source.img" "$SCRATCH/impostor.img"
 	losetup -d "$S"
-	for try in 1 2 3 4 5 6 7 8 9 10; do
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
 		losetup --direct-io=on "$S" "$SCRATCH/impostor.img" 2>/dev/null && break
 		sleep 0.1
 	done

@@ -11,7 +11,8 @@ TRACKCTL=$(realpath "${GW_BUILD:-build}/e2e/trackctl")
 PINS=/sys/fs/bpf/godwit
 export FAST=1
 TRACKED=pins.$$
-DIR=$PINS/pins%2E$$	# bpffs takes no dots
+NAME=pins%2E$$		# bpffs takes no dots; what is under it is removed after each test
+DIR=$PINS/$NAME
 
 write_grain() {
 	dd if=/dev/urandom of="$1" bs=4096 count="${3:-1}" seek="$2" oflag=direct conv=notrunc status=none
@@ -84,9 +85,10 @@ half_made() {
 one_at_a_time() {
 	tracked_loop || return
 	"$TRACKCTL" start "$TRACKED" "$LOOP" 2>"$SCRATCH/err" && return 1
-	grep -q 'under the name' "$SCRATCH/err" || return 1
+	grep -q 'under the name' "$SCRATCH/err" || { cat "$SCRATCH/err"; return 1; }
 	"$TRACKCTL" start "other$$" "$LOOP" 2>"$SCRATCH/err" && return 1
-	grep -q "tracked already, under the name $TRACKED" "$SCRATCH/err" || return 1
+	grep -q "tracked already, under the name $TRACKED" "$SCRATCH/err" ||
+		{ cat "$SCRATCH/err"; return 1; }
 	[ ! -e "$PINS/other$$" ] || return 1
 	"$TRACKCTL" stop "$TRACKED" && "$TRACKCTL" start "other$$" "$LOOP" && "$TRACKCTL" stop "other$$"
 }

@@ -76,7 +76,7 @@ const struct gw_option gw_options_migration[] = {
 	  .offset = AT(config.timeout_ns), .fallback = "2m",
 	  .help = "give up after so long without progress" },
 	{ .name = "quiesce-deadline", .kind = GW_OPTION_DURATION, .argument = "TIME",
-	  .offset = AT(config.quiesce_deadline_ns), .fallback = "10s beyond the downtime limit",
+	  .offset = AT(config.quiesce_deadline_ns), .fallback = "10s beyond the downtime limit and, with exec, --exec-timeout",
 	  .help = "a blackout without a commit for so long is given up, and SOURCE goes on" },
 	{ .name = "max-rounds", .kind = GW_OPTION_U32, .argument = "N", .min = 0, .max = 1000000,
 	  .offset = AT(config.max_rounds), .fallback = "0, no limit",
