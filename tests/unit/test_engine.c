@@ -378,7 +378,8 @@ Test(engine, paced_copies_take_their_time_and_tick_meanwhile)
 	copy_all();
 	ns = gw_now_ns(clock) - start_ns;
 	cr_expect(ns > 39 * GW_NS_PER_S / 10);
-	cr_expect(ns < 6 * GW_NS_PER_S);
+	/* Runs of 4 KiB in few slots: the model's latency, not the limit, is what they wait for. */
+	cr_expect(ns < 12 * GW_NS_PER_S, "%llu", (unsigned long long)ns);
 	cr_expect(ticks > 150);
 	cr_expect(longest_ns < 41 * GW_NS_PER_MS, "%llu", (unsigned long long)longest_ns);
 	cr_expect(gw_engine_stats(engine)->batches >= 3, "a batch a second");
