@@ -658,8 +658,7 @@ static __always_inline void complete_unseen_bio(struct bio *bio, u32 op, enum ki
 	if (copy == 1)
 		count_rare(unseen_submissions);
 	/* Nothing went through this iterator, as far as one with data pages can tell. */
-	if (bytes != 0 && bio->bi_iter.bi_idx == 0 && bio->bi_iter.bi_bvec_done == 0 &&
-	    gw_op_is(op, REQ_OP_WRITE)) {
+	if (bytes != 0 && gw_iter_is_at_start(&bio->bi_iter) && gw_op_is(op, REQ_OP_WRITE)) {
 		extent = extent_of(kind, bio->bi_iter.bi_sector, bytes);
 		mark(&extent);
 	} else {

@@ -32,4 +32,22 @@ static __always_inline u64 gw_diskseq(struct gendisk *disk)
 	return disk->diskseq;
 }
 
+/*
+ * Is the iterator at the start of its first data page? The position in a page is called
+ * bi_bvec_done, and bi_offset in newer kernels (seen in 7.3); it means the same. A kernel with
+ * neither gets the careful answer.
+ */
+static __always_inline bool gw_iter_is_at_start(struct bvec_iter *iter)
+{
+	struct bvec_iter___renamed *const renamed = (void *)iter;
+
+	if (iter->bi_idx != 0)
+		return false;
+	if (bpf_core_field_exists(iter->bi_bvec_done))
+		return iter->bi_bvec_done == 0;
+	if (bpf_core_field_exists(renamed->bi_offset))
+		return renamed->bi_offset == 0;
+	return false;
+}
+
 #endif

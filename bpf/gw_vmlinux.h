@@ -64,6 +64,11 @@ struct bvec_iter {
 	unsigned int bi_bvec_done;
 } __attribute__((packed));
 
+/* What it is in newer kernels; libbpf ignores what follows three underscores. */
+struct bvec_iter___renamed {
+	unsigned int bi_offset;
+} __attribute__((packed));
+
 struct bio_vec;
 
 struct bio {

@@ -4,6 +4,7 @@
  * compiled in unless GW_FAULT_POINTS is defined (`make FAULT=1`). There,
  * GODWIT_KILL_AT=NAME[:N] in the environment kills at the Nth passing
  * (default 1) of the point NAME; GODWIT_KILL_AT=any:N at the Nth of all.
+ * GODWIT_KILL_AT=FIRST,NAME[:N] counts only from the first passing of FIRST on.
  */
 #ifndef GW_FAULT_H
 #define GW_FAULT_H

@@ -82,10 +82,11 @@ static void prepare(const struct uring *uring, struct io_uring_sqe *sqe, const s
 		/*
 		 * On a block device these flags mean: write zeroes, may unmap, no fallback to
 		 * writing pages (blkdev_fallocate()). Reads as zeroes afterwards, or fails.
+		 * By hand: io_uring_prep_fallocate() has other types in each version of liburing.
 		 */
-		io_uring_prep_fallocate(sqe, (int)io->end,
-					FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-					(off_t)io->offset_bytes, (off_t)io->length_bytes);
+		io_uring_prep_rw(IORING_OP_FALLOCATE, sqe, (int)io->end, NULL,
+				 FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, io->offset_bytes);
+		sqe->addr = io->length_bytes;
 		break;
 	case GW_IO_FLUSH:
 		/* A whole fsync: a file may have grown at its end, or got new blocks. */

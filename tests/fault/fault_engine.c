@@ -18,6 +18,7 @@
 #include "engine.h"
 #include "err.h"
 #include "geom.h"
+#include "only.h"
 #include "pacer.h"
 
 #define BUFFERS 4
@@ -128,6 +129,9 @@ static int on_settled(void *arg, const struct gw_batch *batch)
 	CHECK(batch->runs > 0);
 	CHECK(batch->settled_bytes > 0);
 	CHECK(batch->first_grain < batch->end_grain);
+	/* Until this is recorded they are copied again, should the process die. */
+	CHECK(gw_bitmap_test(&rig->copying, batch->first_grain));
+	CHECK(gw_bitmap_test(&rig->copying, batch->end_grain - 1));
 	rig->settled_calls++;
 	if (rig->settled_calls == rig->fail_settled_at)
 		return -ENOSPC;
@@ -445,6 +449,8 @@ static void test_faults(void)
 		const unsigned int before = failures;
 		uint64_t runs = 0;
 
+		if (!gw_test_is_wanted(scenarios[i].name))
+			continue;
 		for (size_t j = 0; j < SHAPES; j++) {
 			context = shapes[j].name;
 			for (context_n = 1; context_n < N_MAX; context_n++, runs++)
@@ -481,9 +487,12 @@ static bool run_answer(const struct shape *shape, bool journal, uint64_t n)
 
 static void test_answers(bool journal)
 {
+	const char *const name = journal ? "the journal cannot be written" : "the tick says stop";
 	const unsigned int before = failures;
 	uint64_t runs = 0;
 
+	if (!gw_test_is_wanted(name))
+		return;
 	for (size_t j = 0; j < SHAPES; j++) {
 		context = shapes[j].name;
 		for (context_n = 1; context_n < N_MAX; context_n++, runs++)
@@ -491,8 +500,7 @@ static void test_answers(bool journal)
 				break;
 	}
 	CHECK(runs > 0);
-	report("each n", journal ? "the journal cannot be written" : "the tick says stop", before,
-	       runs);
+	report("each n", name, before, runs);
 }
 
 /* ---- power ---- */
@@ -534,9 +542,12 @@ static bool run_cut(const struct shape *shape, uint64_t n, uint64_t writes)
 
 static void test_cuts(uint64_t writes)
 {
+	const char *const name = "power is cut after each write";
 	const unsigned int before = failures;
 	uint64_t runs = 0;
 
+	if (!gw_test_is_wanted(name))
+		return;
 	for (size_t j = 0; j < SHAPES; j++) {
 		context = shapes[j].name;
 		for (context_n = 1; context_n < N_MAX; context_n++, runs++)
@@ -544,8 +555,7 @@ static void test_cuts(uint64_t writes)
 				break;
 	}
 	CHECK(runs > 0);
-	report("power is cut after each write", writes > 0 ? "live source" : "still source", before,
-	       runs);
+	report(name, writes > 0 ? "live source" : "still source", before, runs);
 }
 
 /* ---- a live source ---- */
@@ -585,6 +595,8 @@ static void test_live(const char *name, const struct gw_model_fault *fault, uint
 	const unsigned int before = failures;
 	uint64_t runs = 0;
 
+	if (!gw_test_is_wanted(name))
+		return;
 	for (size_t j = 0; j < SHAPES; j++) {
 		context = shapes[j].name;
 		for (context_n = 1; context_n <= seeds; context_n++, runs++) {
@@ -599,9 +611,12 @@ static void test_live(const char *name, const struct gw_model_fault *fault, uint
 
 static void test_busy_flush(const struct gw_model_fault *fault)
 {
+	const char *const name = "a flush fails amid writes";
 	const unsigned int before = failures;
 	uint64_t runs = 0;
 
+	if (!gw_test_is_wanted(name))
+		return;
 	for (size_t j = 0; j < BUSY_SHAPES; j++) {
 		context = busy_shapes[j].name;
 		for (context_n = 1; context_n <= 20; context_n++, runs++) {
@@ -611,7 +626,7 @@ static void test_busy_flush(const struct gw_model_fault *fault)
 			run_live(&busy_shapes[j], context_n, 300, &nth);
 		}
 	}
-	report("live source", "a flush fails amid writes", before, runs);
+	report("live source", name, before, runs);
 }
 
 int main(void)
