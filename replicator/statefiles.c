@@ -117,7 +117,7 @@ void gw_state_find(char state_dir[PATH_MAX], const char *name, const char *given
 	close(fd);
 	if (length > 1 && length < PATH_MAX && path[0] == '/' && path[length - 1] == '\n') {
 		path[length - 1] = '\0';
-		snprintf(state_dir, PATH_MAX, "%s", path);
+		memcpy(state_dir, path, (size_t)length);
 	}
 }
 

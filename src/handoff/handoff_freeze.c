@@ -198,11 +198,12 @@ static void describe(struct gw_handoff *handoff, struct json_object *recovery)
 	json_object_object_add(recovery, "boot_id", json_object_new_string(freeze->boot_id));
 	for (uint32_t i = 0; i < freeze->count; i++) {
 		const struct gw_mount *const mount = &freeze->mounts[i].mount;
-		struct json_object *const entry = json_object_new_object();
+		struct json_object *entry;
 		char dev[32];
 
 		if (freeze->mounts[i].fd < 0)
 			continue;
+		entry = json_object_new_object();
 		snprintf(dev, sizeof(dev), "%u:%u", major(mount->dev), minor(mount->dev));
 		json_object_object_add(entry, "dir", json_object_new_string(mount->dir));
 		json_object_object_add(entry, "fs_type", json_object_new_string(mount->fs_type));

@@ -29,6 +29,7 @@
 #define SETTLE_TRIES 1000
 #define SETTLE_US 1000
 #define ALONE_TRIES 10
+#define ALONE_NAP_US 2000	/* what skipped one is over then */
 
 struct self_test {
 	struct gw_scratch scratch;
@@ -197,6 +198,7 @@ static int test_alone(struct self_test *test, unsigned int link, struct gw_diag 
 				 gw_link_pin(link) + strlen("link_"));
 			err = refuse(diag, -EILSEQ, what);
 		}
+		usleep(ALONE_NAP_US);
 	}
 	gw_load_detach(&test->load, link);
 	return err;

@@ -10,6 +10,7 @@ GODWIT_FAULT=${GODWIT_FAULT:-build/fault/godwit}
 [ -x "$GODWIT" ] && GODWIT=$(realpath "$GODWIT")
 [ -x "$GODWIT_FAULT" ] && GODWIT_FAULT=$(realpath "$GODWIT_FAULT")
 HERE=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+PATH=$PATH:/usr/sbin:/sbin:$HERE/../support/bin
 FAILED=0
 SCRATCH=
 LOOPS=()
