@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Exit codes of the godwit program; see docs/exit-codes in README.md. */
+/* Exit codes of the godwit program; see the table in README.md. */
 enum gw_exit {
 	GW_EXIT_DONE = 0,		/* done; for comparing verbs: same */
 	GW_EXIT_DIFFERENT = 1,		/* a difference was found, or a check failed */
