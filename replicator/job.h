@@ -73,7 +73,8 @@ struct gw_job {
 	struct gw_track *target_track;		/* --verify=after */
 	struct gw_handoff *handoff;
 	struct gw_bitmap unverified;
-	struct gw_pacer pacer;
+	struct gw_pacer pacer;			/* set by gw_job_repace() only */
+	uint64_t guard_bytes_per_s;		/* what the workload's latency leaves to the copier; 0: no limit */
 	struct gw_dev *dev;
 	struct gw_engine *engine;
 	struct gw_engine_stats totals;		/* of pipelines that are closed */
@@ -162,6 +163,12 @@ void gw_job_close_pipeline(struct gw_job *job);
 /* Page caches over the source: itself, its disk and all partitions that the disk has now. */
 int gw_job_open_page_caches(struct gw_job *job);
 void gw_job_close_page_caches(struct gw_job *job);
+
+/*
+ * Sets the pacer to what holds now: the least of --bandwidth and what the workload
+ * leaves; no limit while the writers are stopped. Call it after any of these changed.
+ */
+void gw_job_repace(struct gw_job *job);
 
 /* The engine's callbacks. */
 int gw_job_tick(void *job);

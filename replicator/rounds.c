@@ -87,6 +87,19 @@ static int take(struct gw_job *job, uint64_t *fresh_grains)
 
 /* ---- what runs beside the copy ---- */
 
+void gw_job_repace(struct gw_job *job)
+{
+	uint64_t bytes_per_s = job->settings.bandwidth_bytes_per_s;
+
+	if (job->guard_bytes_per_s != 0 &&
+	    (bytes_per_s == 0 || job->guard_bytes_per_s < bytes_per_s))
+		bytes_per_s = job->guard_bytes_per_s;
+	/* Nobody is there to be slowed down, and they wait. */
+	if (job->blackout.began_ns != 0 && !job->committed)
+		bytes_per_s = 0;
+	gw_pacer_set(&job->pacer, bytes_per_s, now_ns(job));
+}
+
 /* Counts live, but never spends more than a fiftieth of the time on it. */
 static void look_at_live(struct gw_job *job, uint64_t now)
 {
@@ -538,8 +551,7 @@ static int quiesce_and_commit(struct gw_job *job)
 	gw_fault_point("quiescing-recorded");
 	blackout->began_ns = began = now_ns(job);
 	blackout->happened = true;
-	/* The last copy runs at full speed. */
-	gw_pacer_set(&job->pacer, 0, began);
+	gw_job_repace(job);
 	err = gw_handoff_quiesce(job->handoff, &job->diag);
 	if (err < 0) {
 		job->source_is_stuck = job->diag.exit_code == GW_EXIT_UNCLEAR;

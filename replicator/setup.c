@@ -248,7 +248,7 @@ int gw_job_open_rest(struct gw_job *job)
 		err = gw_job_open_pipeline(job, false);
 	if (err < 0)
 		return err;
-	gw_pacer_set(&job->pacer, job->settings.bandwidth_bytes_per_s, gw_now_ns(job->clock));
+	gw_job_repace(job);
 	gw_planner_init(&job->planner, &limits, job->geom.grain_bytes, gw_now_ns(job->clock));
 	announce_memory(job);
 	return 0;
