@@ -99,7 +99,7 @@ uint64_t gw_bitmap_move_all(struct gw_bitmap *from, struct gw_bitmap *to)
 
 	assert(from->size_grains == to->size_grains);
 	for (uint64_t w = 0; w < words_for(from->size_grains); w++) {
-		/* Pairs with the atomic OR in gw_block.bpf.c. A bit set after this look waits. */
+		/* Pairs with the atomic OR in gw_mark.bpf.h. A bit set after this look waits. */
 		const uint64_t bits = atomic_load(&from->words[w]);
 		uint64_t before;
 

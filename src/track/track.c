@@ -45,7 +45,7 @@ int gw_track_drop_marks(struct gw_track *track, struct gw_diag *diag)
 void gw_track_fence(struct gw_track *track)
 {
 	check_track(track);
-	/* Pairs with the ordered OR in gw_block.bpf.c. */
+	/* Pairs with the ordered OR in gw_mark.bpf.h. */
 	atomic_thread_fence(memory_order_seq_cst);
 }
 

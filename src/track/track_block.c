@@ -124,7 +124,7 @@ static void explain_flags(struct gw_track_taken *taken, uint64_t flags)
 static void take_flags(struct gw_track *track, struct gw_track_taken *taken)
 {
 	struct gw_block_track *const block = track->impl;
-	/* Pairs with raise() in gw_block.bpf.c. One that is raised after this look waits. */
+	/* Pairs with raise() in gw_mark.bpf.h. One that is raised after this look waits. */
 	const uint64_t flags = __atomic_load_n(&block->state->flags, __ATOMIC_SEQ_CST) &
 			       GW_STATE_WHOLE;
 

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Marking, for every dirty source that is a BPF program: the bitmaps, the flags and counters
+ * beside them, and the way from a range of what the source counts in (its units: sectors of a
+ * disk, blocks of a namespace) to the bits. Each object includes it once.
+ */
+#ifndef GW_MARK_BPF_H
+#define GW_MARK_BPF_H
+
+#include "gw_compat.bpf.h"
+
+#include <godwit/bpf_abi.h>
+
+/* A unit has 2^gw_unit_shift bytes, and no more than a grain: sectors, unless the object says. */
+#ifndef gw_unit_shift
+#define gw_unit_shift 9
+#endif
+
+/* Set between open and load: the verifier drops what is not needed. */
+const volatile __u64 gw_tracked_first = 0;	/* units */
+const volatile __u64 gw_tracked_end = 0;
+const volatile __u32 gw_grain_shift = 12;		/* from bytes */
+const volatile __u32 gw_coarse_shift = GW_COARSE_SHIFT_MIN;	/* from grains */
+const volatile __u64 gw_size_grains = 0;
+
+/* Sizes are user space's; a bit of live is a grain, of coarse 2^gw_coarse_shift grains. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} gw_live SEC(".maps"), gw_coarse SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct gw_bpf_state);
+} gw_state SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct gw_bpf_stats);
+} gw_stats SEC(".maps");
+
+/* Units, half-open; empty if first >= end. */
+struct extent {
+	u64 first, end;
+};
+
+/* Rare events */
+
+static __always_inline struct gw_bpf_state *state_of(void)
+{
+	const u32 zero = 0;
+
+	return bpf_map_lookup_elem(&gw_state, &zero);
+}
+
+/*
+ * The fetching form of the OR is fully ordered on every architecture, the other
+ * one is not; clang takes it where the result is used.
+ */
+static __always_inline void or_word(u64 *word, u64 bits)
+{
+	const u64 before = __sync_fetch_and_or(word, bits);
+
+	asm volatile("" : : "r"(before));
+}
+
+static __always_inline void raise(u64 flag)
+{
+	struct gw_bpf_state *const state = state_of();
+
+	if (state != NULL && (*(volatile u64 *)&state->flags & flag) == 0)
+		or_word(&state->flags, flag);
+}
+
+#define count_rare(field)						\
+	do {								\
+		struct gw_bpf_state *const state_ = state_of();		\
+									\
+		if (state_ != NULL)					\
+			__sync_fetch_and_add(&state_->field, 1);	\
+	} while (0)
+
+static __always_inline void count_submission(u64 bytes, bool is_discard)
+{
+	const u32 zero = 0;
+	struct gw_bpf_stats *const stats = bpf_map_lookup_elem(&gw_stats, &zero);
+
+	if (stats == NULL)
+		return;
+	stats->writes++;
+	stats->write_bytes += bytes;
+	if (is_discard)
+		stats->discards++;
+}
+
+static __always_inline void count_completion(u32 copy)
+{
+	const u32 zero = 0;
+	struct gw_bpf_stats *const stats = bpf_map_lookup_elem(&gw_stats, &zero);
+
+	if (stats != NULL)
+		stats->completions[copy - 1]++;
+}
+
+/* Marks */
+
+/* Bits that stand are left alone: their taker is still to come, and reads after that. */
+static __always_inline void mark_word(u64 *word, u64 mask)
+{
+	if ((*(volatile u64 *)word & mask) != mask)
+		or_word(word, mask);
+}
+
+static __always_inline u64 mask_from(u64 bit)
+{
+	return ~0ull << (bit & 63);
+}
+
+static __always_inline u64 mask_to(u64 bit)
+{
+	return ~0ull >> (63 - (bit & 63));
+}
+
+static __always_inline void mark_at(void *map, u64 at, u64 mask)
+{
+	const u32 key = (u32)at;
+	u64 *const word = bpf_map_lookup_elem(map, &key);
+
+	if (word != NULL)
+		mark_word(word, mask);
+}
+
+/* Bits first to last of a bitmap, in at most GW_MARK_WORDS_MAX words of it. */
+static __always_inline int mark_words(void *map, u64 first, u64 last)
+{
+	const u64 first_word = first >> 6, last_word = last >> 6;
+
+	if (first_word == last_word) {
+		mark_at(map, first_word, mask_from(first) & mask_to(last));
+		return 0;
+	}
+	mark_at(map, first_word, mask_from(first));
+	mark_at(map, last_word, mask_to(last));
+	for (u32 i = 1; i < GW_MARK_WORDS_MAX - 1; i++) {
+		if (first_word + i >= last_word)
+			return 0;
+		mark_at(map, first_word + i, ~0ull);
+	}
+	if (last_word - first_word >= GW_MARK_WORDS_MAX)
+		raise(GW_STATE_TOO_LONG);
+	return 0;
+}
+
+/*
+ * Global functions: the verifier looks at each once, not at every place of call, so that no
+ * loop is multiplied by the paths that lead to it.
+ */
+__noinline int gw_mark_fine(u64 first, u64 last)
+{
+	return mark_words(&gw_live, first, last);
+}
+
+__noinline int gw_mark_coarse(u64 first, u64 last)
+{
+	count_rare(coarse_marks);
+	return mark_words(&gw_coarse, first, last);
+}
+
+/* More words than one loop may have: whole units go to the coarse bitmap. */
+__noinline int gw_mark_long(u64 first, u64 last)
+{
+	const u32 shift = gw_coarse_shift & 63;
+	u64 unit = first >> shift, unit_end = (last + 1) >> shift;
+
+	if (shift > 6 && 1ull << (shift - 6) > GW_COARSE_UNIT_WORDS_EXACT)
+		return gw_mark_coarse(unit, last >> shift);
+	if (unit << shift != first) {
+		unit++;
+		gw_mark_fine(first, (unit << shift) - 1);
+	}
+	/* The last unit of the device may be a partial one, yet is marked to its end. */
+	if (last + 1 == gw_size_grains)
+		unit_end = (last >> shift) + 1;
+	else if (unit_end << shift != last + 1)
+		gw_mark_fine(unit_end << shift, last);
+	if (unit < unit_end)
+		gw_mark_coarse(unit, unit_end - 1);
+	return 0;
+}
+
+static __always_inline void clip(struct extent *extent)
+{
+	if (extent->first < gw_tracked_first)
+		extent->first = gw_tracked_first;
+	if (extent->end > gw_tracked_end)
+		extent->end = gw_tracked_end;
+}
+
+static __always_inline bool is_empty(const struct extent *extent)
+{
+	return extent->first >= extent->end;
+}
+
+/* What of these units is tracked. */
+__noinline int gw_mark(u64 first_unit, u64 end_unit)
+{
+	struct extent extent = { first_unit, end_unit };
+	const u32 shift = (gw_grain_shift - gw_unit_shift) & 63;
+	u64 first, last;
+
+	clip(&extent);
+	if (is_empty(&extent))
+		return 0;
+	first = (extent.first - gw_tracked_first) >> shift;
+	last = (extent.end - 1 - gw_tracked_first) >> shift;
+	if (first >> 6 == last >> 6)
+		mark_at(&gw_live, first >> 6, mask_from(first) & mask_to(last));
+	else if ((last >> 6) - (first >> 6) < GW_MARK_WORDS_MAX)
+		gw_mark_fine(first, last);
+	else
+		gw_mark_long(first, last);
+	return 0;
+}
+
+static __always_inline void mark(const struct extent *extent)
+{
+	gw_mark(extent->first, extent->end);
+}
+
+__noinline u64 gw_min(u64 a, u64 b)
+{
+	return a < b ? a : b;
+}
+
+__noinline u64 gw_max(u64 a, u64 b)
+{
+	return a > b ? a : b;
+}
+
+#endif
