@@ -217,7 +217,8 @@ int gw_freeze_check_users(const struct gw_node *source, const struct gw_frozen *
 	if (err != 0)
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, err, "%s is gone", source->path);
 	err = check_loops(&users);
-	if (err == 0 && !source->is_partition)
+	/* A disk that is mounted as a whole claims its partitions too: those have no other user. */
+	if (err == 0 && !source->is_partition && !is_mounted(mounts, count, source->dev))
 		err = check_partitions(&users, &block);
 	if (err == 0)
 		err = check_device(&users, source->dev, false);

@@ -193,6 +193,22 @@ several_mounts() {
 	[ $result = 0 ] && same "$disk" "$T"
 }
 
+# A mounted disk claims its partitions, too: what an old partition table left is no other user.
+mounted_whole() {
+	local result
+	loop source 64M; S=$LOOP
+	loop target 64M; T=$LOOP
+	addpart "$S" 1 2048 16384 || { SKIP="addpart does not work here"; return 0; }
+	mkfs.ext4 -q "$S" && mount_at a "$S" &&
+		dd if=/dev/urandom of="$SCRATCH/a/one" bs=1M count=3 status=none &&
+		expect 0 migrate "$S" "$T" --verify && nothing_left && mount_at b "$T" ro &&
+		same "$SCRATCH/a/one" "$SCRATCH/b/one"
+	result=$?
+	umount "$SCRATCH/a" "$SCRATCH/b"
+	delpart "$S" 1
+	return $result
+}
+
 stdout_on_source() {
 	begin || return 1
 	"$GODWIT" migrate "$S" "$T" --name "$NAME" --state-dir "$SCRATCH/state" \
@@ -309,6 +325,7 @@ run "killed at committed, its watchdog too: cleanup shuts down" group_dead_after
 run "cleanup of all that is known" cleanup_of_all
 run "the deadline passes" deadline
 run "several file systems, one mounted twice" several_mounts
+run "a disk mounted as a whole, with partitions" mounted_whole
 run "standard output on the source" stdout_on_source
 run "exec: environment of the commands" environment
 run "exec: quiesce fails" quiesce_fails
