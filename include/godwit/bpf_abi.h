@@ -55,8 +55,12 @@ struct gw_bpf_state {
 	gw_u64 coarse_marks;
 	gw_u64 whole_device_marks;	/* user space counts them, when it takes the flags */
 	gw_u64 strays_full;
-	gw_u64 reserved[2];
+	gw_u64 unknown_command;		/* the last of them: opcode, GW_COMMAND_ADMIN, GW_COMMAND_SEEN */
+	gw_u64 reserved;
 };
+
+#define GW_COMMAND_ADMIN 0x100u
+#define GW_COMMAND_SEEN 0x200u
 
 /* Why everything is to be copied. Several may stand. */
 #define GW_STATE_PASSTHROUGH 0x1u	/* a command went past the block layer's operations */
@@ -65,7 +69,13 @@ struct gw_bpf_state {
 #define GW_STATE_MANY_RANGES 0x8u	/* a discard with more than GW_DISCARD_RANGES_MAX ranges */
 #define GW_STATE_UNSEEN_BIO 0x10u	/* a bio completed whose submission was not seen and whose range is gone */
 #define GW_STATE_TOO_LONG 0x20u	/* a range that no loop covers (a bug if it is ever seen) */
-#define GW_STATE_WHOLE 0x3fu
+#define GW_STATE_UNKNOWN_COMMAND 0x40u	/* an NVMe command that is not known to be harmless */
+#define GW_STATE_PAYLOAD 0x80u	/* the list of an NVMe command's ranges could not be read */
+#define GW_STATE_FORMAT 0x200u	/* Format NVM */
+#define GW_STATE_SANITIZE 0x400u	/* goes on after the command; its log says when it ends */
+#define GW_STATE_NAMESPACE 0x800u	/* namespace management or attachment */
+#define GW_STATE_SECURITY 0x1000u	/* Security Send: may have changed the media's key */
+#define GW_STATE_WHOLE 0x1effu
 /* The disk of that number is another one than at the start. */
 #define GW_STATE_OTHER_DISK 0x100u
 

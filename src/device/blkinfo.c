@@ -15,6 +15,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "blkinfo_nvme.h"
 #include "blkinfo_sysfs.h"
 
 /* Firmware that was never given an identity answers with zeroes. */
@@ -23,29 +24,42 @@ static bool is_identity(const char *text)
 	return text[0] != '\0' && text[strspn(text, "0-:. ")] != '\0';
 }
 
-static void look_at_queues(struct gw_node *node, const char *disk_path)
+/* The most of several disks. Return: 0, or -ENOENT if the disk is not blk-mq. */
+static int count_queues(void *arg, const char *disk_path)
 {
+	struct gw_node *const node = arg;
+	uint32_t hw_queues = 0;
 	char path[PATH_MAX];
 	DIR *dir;
 
 	if ((size_t)snprintf(path, sizeof(path), "%s/mq", disk_path) >= sizeof(path))
-		return;
+		return -ENOENT;
 	dir = opendir(path);
 	if (dir == NULL)
-		return;
-	node->is_request_based = true;
+		return -ENOENT;
 	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
 		uint64_t tags = 0, reserved = 0;
 
 		if (!isdigit((unsigned char)entry->d_name[0]))
 			continue;
-		node->hw_queues++;
+		hw_queues++;
 		gw_sysfs_u64(&tags, "%s/mq/%s/nr_tags", disk_path, entry->d_name);
 		gw_sysfs_u64(&reserved, "%s/mq/%s/nr_reserved_tags", disk_path, entry->d_name);
 		if (tags + reserved > node->tags_per_queue)
 			node->tags_per_queue = (uint32_t)(tags + reserved);
 	}
 	closedir(dir);
+	if (hw_queues > node->hw_queues)
+		node->hw_queues = hw_queues;
+	return 0;
+}
+
+static void look_at_queues(struct gw_node *node, const char *disk_path)
+{
+	if (node->is_multipath_head)
+		gw_nvme_each_path(&node->nvme, GW_NVME_CLASS_DIR, count_queues, node);
+	else
+		node->is_request_based = count_queues(node, disk_path) == 0;
 }
 
 /* The first of these that the disk has; false if it has none. */
@@ -154,6 +168,7 @@ static int look_at_block(struct gw_node *node, dev_t dev, struct gw_diag *diag)
 	snprintf(node->disk_name, sizeof(node->disk_name), "%s", block.disk_name);
 	gw_sysfs_u64(&node->diskseq, "%s/diskseq", block.disk_path);
 	node->is_multipath_head = strstr(block.disk_path, "/nvme-subsystem/") != NULL;
+	gw_nvme_look(&node->nvme, GW_NVME_CLASS_DIR, block.disk_path);
 	gw_sysfs_text(zoned, sizeof(zoned), "%s/queue/zoned", block.disk_path);
 	node->is_zoned = zoned[0] != '\0' && strcmp(zoned, "none") != 0;
 	look_at_queues(node, block.disk_path);
@@ -226,6 +241,22 @@ static int check_same_file(const struct gw_node *node, struct gw_diag *diag)
 	return 0;
 }
 
+/* A reset or a rescan may have put another namespace there. */
+static int check_same_namespace(const struct gw_node *node, const char *disk_path,
+				struct gw_diag *diag)
+{
+	struct gw_nvme_place now;
+
+	if (!node->nvme.is_namespace)
+		return 0;
+	gw_nvme_look(&now, GW_NVME_CLASS_DIR, disk_path);
+	if (gw_nvme_is_same(&node->nvme, &now))
+		return 0;
+	return gw_fail_exit(diag, GW_EXIT_CANNOT, -ESTALE,
+			    "%s is another namespace than it was (%u of the drive %s, was %u of %s)",
+			    node->path, now.nsid, now.serial, node->nvme.nsid, node->nvme.serial);
+}
+
 /* Only sysfs is read: this is called often, and must not wake a disk or fail with it. */
 int gw_node_check_same(const struct gw_node *node, struct gw_diag *diag)
 {
@@ -261,7 +292,7 @@ int gw_node_check_same(const struct gw_node *node, struct gw_diag *diag)
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ESTALE,
 				    "%s is another disk than it was (%s, was %s)", node->path, id,
 				    node->stable_id);
-	return 0;
+	return check_same_namespace(node, block.disk_path, diag);
 }
 
 bool gw_node_is_claimed(const struct gw_node *node)

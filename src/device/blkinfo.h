@@ -16,6 +16,20 @@
 
 #define GW_NAME_BYTES 64
 
+#define GW_NVME_CONTROLLERS_MAX 8
+
+/* Where the kernel has an NVMe namespace, and whose it is. */
+struct gw_nvme_place {
+	bool is_namespace;		/* if not, all else is 0 */
+	uint32_t nsid;
+	uint32_t subsystem;		/* S of nvme-subsysS */
+	uint32_t head;			/* H of nvmeXnH; need not be the nsid */
+	uint32_t controller_count;	/* of the subsystem */
+	uint32_t controllers[GW_NVME_CONTROLLERS_MAX];	/* C of nvmeC, ascending; the first ones */
+	char subsystem_nqn[224];
+	char serial[24];
+};
+
 enum gw_node_kind { GW_NODE_BLOCK, GW_NODE_FILE };
 
 struct gw_node {
@@ -33,9 +47,10 @@ struct gw_node {
 	uint64_t disk_first_sector;	/* where it starts on the disk, 512-byte sectors */
 	bool is_partition;
 	bool is_request_based;		/* the disk is blk-mq: block_rq_* fire */
-	bool is_multipath_head;		/* NVMe multipath head: nothing fires as it should */
+	bool is_multipath_head;		/* NVMe: requests are those of hidden disks, its paths */
+	struct gw_nvme_place nvme;
 	bool is_zoned;
-	uint32_t hw_queues, tags_per_queue;	/* blk-mq disks; else 0 */
+	uint32_t hw_queues, tags_per_queue;	/* blk-mq disks, and paths of a head (the most); else 0 */
 	uint64_t diskseq;		/* of the disk; 0 where the kernel has none */
 	char stable_id[128];		/* wwid, NGUID/UUID, serial or partition UUID; "" if there is none */
 	/* Files only: */
