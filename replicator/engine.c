@@ -757,6 +757,8 @@ static bool next_run(struct gw_engine *engine, const struct gw_bitmap *bitmap, s
 	engine->pace_ns = UINT64_MAX;
 	if (engine->err != 0 || engine->at_end || engine->free_count == 0)
 		return false;
+	if (config->pacer->is_held)
+		return false;
 	if (config->pacer->bytes_per_s > 0) {
 		const uint64_t wait_ns =
 			gw_pacer_wait_ns(config->pacer, gw_now_ns(config->clock));

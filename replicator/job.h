@@ -93,6 +93,11 @@ struct gw_job {
 	bool source_is_stuck;			/* giving it back to its writers failed, too */
 	bool committed;
 	bool cancelled;
+	/* What was asked for while it runs; whoever asks sets it in the tick, the engine's thread acts on it. */
+	bool paused;				/* nothing new is copied, tracking goes on: gw_job_pause() */
+	uint64_t paused_at_ns;
+	bool waiting;				/* converged, and kept so until switch_wanted: rounds.c */
+	bool switch_wanted;
 	struct timespec source_mtime;		/* of a file */
 	/* What the tick shows and judges. */
 	enum gw_migration_phase phase;
@@ -169,6 +174,21 @@ void gw_job_close_page_caches(struct gw_job *job);
  * leaves; no limit while the writers are stopped. Call it after any of these changed.
  */
 void gw_job_repace(struct gw_job *job);
+
+/* ---- steer.c: what is asked of a job while it runs ---- */
+
+/* The copier stops, --timeout too, tracking goes on. Not while the writers are stopped. */
+void gw_job_pause(struct gw_job *job);
+void gw_job_resume(struct gw_job *job);
+/*
+ * Between two runs of the engine, whose tick does this otherwise: shows progress,
+ * takes what was asked, and waits as long as it is paused. Judges no progress.
+ * Return: 0; -ECANCELED with the reason said.
+ */
+int gw_job_listen(struct gw_job *job);
+
+/* The part of the tick that listens, and does not wait: progress shown, cancellation. */
+int gw_job_hear(struct gw_job *job, uint64_t now_ns);
 
 /* The engine's callbacks. */
 int gw_job_tick(void *job);

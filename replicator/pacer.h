@@ -7,6 +7,7 @@
 #ifndef GW_PACER_H
 #define GW_PACER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define GW_PACER_CREDIT_NS UINT64_C(5000000)	/* most that an idle moment may save up */
@@ -15,6 +16,7 @@
 struct gw_pacer {
 	uint64_t bytes_per_s;		/* 0: no limit */
 	uint64_t next_ns;		/* when the next run may start */
+	bool is_held;			/* no run starts at all: its owner asks again after the next tick */
 };
 
 void gw_pacer_set(struct gw_pacer *pacer, uint64_t bytes_per_s, uint64_t now_ns);

@@ -98,6 +98,7 @@ void gw_job_repace(struct gw_job *job)
 	if (job->blackout.began_ns != 0 && !job->committed)
 		bytes_per_s = 0;
 	gw_pacer_set(&job->pacer, bytes_per_s, now_ns(job));
+	job->pacer.is_held = job->paused;
 }
 
 /* Counts live, but never spends more than a fiftieth of the time on it. */
@@ -145,7 +146,8 @@ static int show(struct gw_job *job, uint64_t now)
 		.dirty_bytes = grains_bytes(job, job->live_grains),
 		.elapsed_ns = now - job->started_ns,
 	};
-	const uint64_t in_round_ns = now - job->round_began_ns;
+	const uint64_t in_round_ns =
+		(job->paused ? job->paused_at_ns : now) - job->round_began_ns;
 
 	job->shown_ns = now;
 	if (job->callbacks == NULL || job->callbacks->progress == NULL)
@@ -187,19 +189,26 @@ static int judge_divergence(struct gw_job *job, uint64_t now)
 	return gw_job_note(job, GW_WARNING, "%s", text);
 }
 
-int gw_job_tick(void *arg)
+int gw_job_hear(struct gw_job *job, uint64_t now)
 {
-	struct gw_job *const job = arg;
-	const uint64_t now = now_ns(job);
-	char limit[GW_UNIT_TEXT_BYTES];
-	int err;
-
 	if (now - job->shown_ns >= SHOW_NS && show(job, now) != 0)
 		job->cancelled = true;
 	if (job->cancelled && job->committed)
 		return gw_fail(&job->diag, -ECANCELED, "the verification was cancelled");
 	if (job->cancelled)
 		return gw_fail_exit(&job->diag, GW_EXIT_CANCELLED, -ECANCELED, "cancelled");
+	return 0;
+}
+
+int gw_job_tick(void *arg)
+{
+	struct gw_job *const job = arg;
+	const uint64_t now = now_ns(job);
+	char limit[GW_UNIT_TEXT_BYTES];
+	int err = gw_job_hear(job, now);
+
+	if (err < 0)
+		return err;
 	/* Nothing is left to converge. */
 	if (job->committed)
 		return 0;
@@ -212,6 +221,8 @@ int gw_job_tick(void *arg)
 		return 0;
 	}
 	look_at_live(job, now);
+	if (job->paused)
+		return 0;
 	if (gw_planner_is_stalled(&job->planner, left_bytes(job), now))
 		return gw_fail_exit(&job->diag, GW_EXIT_NO_CONVERGENCE, -ETIME,
 			"no progress for --timeout %s: what is left to copy did not get less",
@@ -387,7 +398,9 @@ static int converge(struct gw_job *job, bool round_is_due, char *why, size_t why
 	while (err >= 0) {
 		enum gw_plan plan;
 
-		err = verify_settled(job);
+		err = gw_job_listen(job);
+		if (err >= 0)
+			err = verify_settled(job);
 		if (err >= 0)
 			err = take(job, NULL);
 		if (err < 0)
@@ -400,6 +413,12 @@ static int converge(struct gw_job *job, bool round_is_due, char *why, size_t why
 			if (err < 0)
 				return err;
 			plan = gw_planner_decide(&job->planner, pending_bytes(job), why, why_bytes);
+			/* The last moment before the writers are stopped; the sync may have taken long. */
+			err = gw_job_hear(job, now_ns(job));
+			if (err < 0)
+				return err;
+			if (job->paused)
+				continue;
 		}
 		if (plan == GW_PLAN_FINAL)
 			return 0;

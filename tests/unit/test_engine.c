@@ -386,6 +386,41 @@ Test(engine, paced_copies_take_their_time_and_tick_meanwhile)
 	cr_expect(memcmp(source, target, SIZE_BYTES) == 0);
 }
 
+static uint64_t held_ticks, read_while_held;
+
+/* Held in the middle of the copy, for a while. */
+static int hold_for_a_while(void *arg)
+{
+	(void)arg;
+	if (!pacer.is_held && held_ticks == 0 && gw_engine_stats(engine)->runs >= 2) {
+		pacer.is_held = true;
+		return 0;
+	}
+	if (!pacer.is_held)
+		return 0;
+	/* What was in flight has ended by the tenth; from then on nothing happens. */
+	if (++held_ticks == 10)
+		read_while_held = gw_engine_stats(engine)->read_bytes;
+	if (held_ticks < 100)
+		return 0;
+	cr_expect(gw_engine_stats(engine)->read_bytes == read_while_held);
+	cr_expect(gw_engine_stats(engine)->in_flight_bytes == 0);
+	cr_expect(gw_bitmap_is_empty(&copying), "what was copied is settled all the same");
+	pacer.is_held = false;
+	return 0;
+}
+
+Test(engine, held_by_its_pacer_it_settles_and_waits)
+{
+	gw_pacer_set(&pacer, 1 << 20, gw_now_ns(gw_dev_model_clock(model)));
+	config.tick = hold_for_a_while;
+	mark(&pending, 0, SIZE_GRAINS);
+	copy_all();
+	cr_expect(held_ticks == 100);
+	cr_expect(read_while_held < SIZE_BYTES);
+	cr_expect(memcmp(source, target, SIZE_BYTES) == 0);
+}
+
 Test(engine, a_flush_alone)
 {
 	const struct gw_model_fault fault = { GW_MODEL_ERROR, GW_MODEL_ONCE,
