@@ -13,6 +13,7 @@
 #include <json-c/json.h>
 
 #include "err.h"
+#include "jsonkeys.h"
 #include "record.h"
 
 #define GW_JOURNAL_FILE "journal"
@@ -55,19 +56,6 @@ typedef int (*gw_journal_fn)(void *arg, const struct gw_record *record,
 			     struct json_object *payload);
 int gw_journal_each(const char *dir, gw_journal_fn fn, void *arg, bool *torn,
 		    struct gw_diag *diag);
-
-/* Checked access to payloads from outside: false if absent, of another type, or out of range; *value untouched then. */
-bool gw_json_u64(struct json_object *object, const char *key, uint64_t *value);
-bool gw_json_double(struct json_object *object, const char *key, double *value);
-bool gw_json_bool(struct json_object *object, const char *key, bool *value);
-/* The string is borrowed from object; NULL if absent or no string. */
-const char *gw_json_string(struct json_object *object, const char *key);
-
-/* Adds to object; assert on no memory. Short names because every record uses them. */
-void gw_json_put_u64(struct json_object *object, const char *key, uint64_t value);
-void gw_json_put_double(struct json_object *object, const char *key, double value);
-void gw_json_put_bool(struct json_object *object, const char *key, bool value);
-void gw_json_put_string(struct json_object *object, const char *key, const char *value);
 
 /* What whoever cleans up must know, read from the records. */
 struct gw_journal_state {

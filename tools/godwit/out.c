@@ -2,11 +2,8 @@
 #include "out.h"
 
 #include <assert.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "journal.h"
-#include "out_text.h"
+#include "jsonkeys.h"
 
 struct json_object *gw_out_document(void)
 {
@@ -26,40 +23,9 @@ void gw_out_print(FILE *out, struct json_object *document_give)
 	json_object_put(document_give);
 }
 
-static struct json_object *string_of(const char *text)
-{
-	static const char replacement[] = "\xef\xbf\xbd";
-	char *clean = malloc(strlen(text) * (sizeof(replacement) - 1) + 1);
-	struct json_object *string;
-	size_t used = 0;
-
-	assert(clean != NULL);
-	while (*text != '\0') {
-		uint32_t code;
-		const size_t length = gw_out_take_utf8(text, &code);
-		const bool bad = code == GW_OUT_BAD_UTF8;
-		const size_t count = bad ? sizeof(replacement) - 1 : length;
-
-		memcpy(clean + used, bad ? replacement : text, count);
-		used += count;
-		text += length;
-	}
-	string = json_object_new_string_len(clean, (int)used);
-	assert(string != NULL);
-	free(clean);
-	return string;
-}
-
-void gw_out_put_text(struct json_object *object, const char *key, const char *text)
-{
-	const int err = json_object_object_add(object, key, string_of(text));
-
-	assert(err == 0);
-}
-
 void gw_out_string(FILE *out, const char *text)
 {
-	struct json_object *string = string_of(text);
+	struct json_object *string = gw_json_text(text);
 
 	fputs(json_object_to_json_string_ext(string, JSON_C_TO_STRING_PLAIN |
 					     JSON_C_TO_STRING_NOSLASHESCAPE), out);

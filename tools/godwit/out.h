@@ -20,9 +20,7 @@
 struct json_object *gw_out_document(void);
 /* Prints and puts it. */
 void gw_out_print(FILE *out, struct json_object *document_give);
-/* Adds text from outside: JSON is UTF-8, a path need not be; what is none becomes U+FFFD. */
-void gw_out_put_text(struct json_object *object, const char *key, const char *text);
-/* The same text as a JSON string with its quotes. */
+/* Text from outside as a JSON string with its quotes. */
 void gw_out_string(FILE *out, const char *text);
 
 /* out_check.c */

@@ -72,11 +72,11 @@ static struct json_object *node_json(const struct gw_node *node)
 		return NULL;
 	object = json_object_new_object();
 	assert(object != NULL);
-	gw_out_put_text(object, "path", node->path);
+	gw_json_put_text(object, "path", node->path);
 	gw_json_put_string(object, "kind", node->kind == GW_NODE_FILE ? "file" :
 			   node->is_partition ? "partition" : "disk");
-	gw_out_put_text(object, "name", node->name);
-	gw_out_put_text(object, "id", node->stable_id);
+	gw_json_put_text(object, "name", node->name);
+	gw_json_put_text(object, "id", node->stable_id);
 	gw_json_put_u64(object, "size_bytes", node->size_bytes);
 	gw_json_put_u64(object, "logical_bytes", node->logical_bytes);
 	gw_json_put_u64(object, "physical_bytes", node->physical_bytes);
@@ -88,11 +88,11 @@ static struct json_object *row_json(const struct gw_row *row)
 	struct json_object *object = json_object_new_object();
 
 	assert(object != NULL);
-	gw_out_put_text(object, "id", row->id);
+	gw_json_put_text(object, "id", row->id);
 	gw_json_put_string(object, "state", states[row->state].json);
-	gw_out_put_text(object, "what", row->what);
-	gw_out_put_text(object, "why", row->why);
-	gw_out_put_text(object, "mend", row->mend);
+	gw_json_put_text(object, "what", row->what);
+	gw_json_put_text(object, "why", row->why);
+	gw_json_put_text(object, "mend", row->mend);
 	return object;
 }
 

@@ -3,34 +3,8 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "journal.h"
-#include "out_text.h"
-
-/* JSON is UTF-8; a path need not be: what is none becomes U+FFFD. */
-static void put_text(struct json_object *object, const char *key, const char *text)
-{
-	static const char replacement[] = "\xef\xbf\xbd";
-	char *const clean = malloc(strlen(text) * (sizeof(replacement) - 1) + 1);
-	size_t used = 0;
-
-	assert(clean != NULL);
-	while (*text != '\0') {
-		uint32_t code;
-		const size_t bytes = gw_out_take_utf8(text, &code);
-		const bool bad = code == GW_OUT_BAD_UTF8;
-		const size_t count = bad ? sizeof(replacement) - 1 : bytes;
-
-		memcpy(clean + used, bad ? replacement : text, count);
-		used += count;
-		text += bytes;
-	}
-	clean[used] = '\0';
-	gw_json_put_string(object, key, clean);
-	free(clean);
-}
+#include "jsonkeys.h"
 
 static struct json_object *new_object(void)
 {
@@ -40,19 +14,12 @@ static struct json_object *new_object(void)
 	return object;
 }
 
-static void put_object(struct json_object *object, const char *key, struct json_object *value_give)
-{
-	const int err = json_object_object_add(object, key, value_give);
-
-	assert(err == 0);
-}
-
 static struct json_object *end_json(const char *path, const char *id)
 {
 	struct json_object *const object = new_object();
 
-	put_text(object, "path", path);
-	put_text(object, "id", id);
+	gw_json_put_text(object, "path", path);
+	gw_json_put_text(object, "id", id);
 	return object;
 }
 
@@ -60,9 +27,9 @@ static struct json_object *settings_json(const struct gw_report *report)
 {
 	struct json_object *const object = new_object();
 
-	put_text(object, "track", report->track);
-	put_text(object, "handoff", report->handoff);
-	put_text(object, "verify", report->verify);
+	gw_json_put_text(object, "track", report->track);
+	gw_json_put_text(object, "handoff", report->handoff);
+	gw_json_put_text(object, "verify", report->verify);
 	gw_json_put_u64(object, "bandwidth_bytes_per_s", report->bandwidth_bytes_per_s);
 	gw_json_put_u64(object, "downtime_limit_ns", report->downtime_limit_ns);
 	gw_json_put_u64(object, "buffers", report->buffers);
@@ -76,8 +43,8 @@ static void put_result(struct json_object *object, const struct gw_report *repor
 	if (report->exit_code >= 0)
 		gw_json_put_u64(object, "exit_code", (uint64_t)report->exit_code);
 	else
-		put_object(object, "exit_code", NULL);
-	put_text(object, "reason", report->reason);
+		gw_json_put_object(object, "exit_code", NULL);
+	gw_json_put_text(object, "reason", report->reason);
 	gw_json_put_bool(object, "committed", report->committed);
 	gw_json_put_bool(object, "converged", report->converged);
 	gw_json_put_u64(object, "continues", report->continues);
@@ -102,7 +69,7 @@ static struct json_object *totals_json(const struct gw_report *report)
 	snprintf(digits, sizeof(digits), "%.6g", report->amplification);
 	amplification = json_object_new_double_s(report->amplification, digits);
 	assert(amplification != NULL);
-	put_object(object, "amplification", amplification);
+	gw_json_put_object(object, "amplification", amplification);
 	return object;
 }
 
@@ -188,7 +155,7 @@ static struct json_object *tracking_json(const struct gw_report *report)
 		assert(count != NULL);
 		assert(err == 0);
 	}
-	put_object(object, "misses_complete", misses);
+	gw_json_put_object(object, "misses_complete", misses);
 	return object;
 }
 
@@ -226,8 +193,8 @@ static struct json_object *messages_json(const struct gw_report *report)
 		int err;
 
 		gw_json_put_u64(object, "wall_ns", message->wall_ns);
-		put_text(object, "kind", message->kind);
-		put_text(object, "text", message->text);
+		gw_json_put_text(object, "kind", message->kind);
+		gw_json_put_text(object, "text", message->text);
 		err = json_object_array_add(array, object);
 		assert(err == 0);
 	}
@@ -239,23 +206,23 @@ void gw_out_report_json(FILE *out, const struct gw_report *report)
 	struct json_object *const object = new_object();
 
 	gw_json_put_u64(object, "schema_version", GW_REPORT_SCHEMA_VERSION);
-	put_text(object, "godwit_version", report->version);
-	put_text(object, "name", report->name);
-	put_object(object, "source", end_json(report->source, report->source_id));
-	put_object(object, "target", end_json(report->target, report->target_id));
+	gw_json_put_text(object, "godwit_version", report->version);
+	gw_json_put_text(object, "name", report->name);
+	gw_json_put_object(object, "source", end_json(report->source, report->source_id));
+	gw_json_put_object(object, "target", end_json(report->target, report->target_id));
 	gw_json_put_u64(object, "size_bytes", report->size_bytes);
 	gw_json_put_u64(object, "grain_bytes", report->grain_bytes);
-	put_object(object, "settings", settings_json(report));
+	gw_json_put_object(object, "settings", settings_json(report));
 	put_result(object, report);
-	put_object(object, "totals", totals_json(report));
-	put_object(object, "not_copied", not_copied_json(report));
-	put_object(object, "verification", verify_json(report));
-	put_object(object, "tracking", tracking_json(report));
-	put_object(object, "io", io_json(report));
-	put_object(object, "blackout", blackout_json(&report->blackout));
-	put_object(object, "rounds", rounds_json(report));
+	gw_json_put_object(object, "totals", totals_json(report));
+	gw_json_put_object(object, "not_copied", not_copied_json(report));
+	gw_json_put_object(object, "verification", verify_json(report));
+	gw_json_put_object(object, "tracking", tracking_json(report));
+	gw_json_put_object(object, "io", io_json(report));
+	gw_json_put_object(object, "blackout", blackout_json(&report->blackout));
+	gw_json_put_object(object, "rounds", rounds_json(report));
 	gw_json_put_u64(object, "rounds_total", report->rounds_total);
-	put_object(object, "messages", messages_json(report));
+	gw_json_put_object(object, "messages", messages_json(report));
 	gw_json_put_u64(object, "messages_total", report->messages_total);
 	fprintf(out, "%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY |
 							    JSON_C_TO_STRING_NOSLASHESCAPE));

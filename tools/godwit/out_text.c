@@ -11,40 +11,17 @@
 
 #include "clock.h"
 #include "units.h"
+#include "utf8.h"
 
 #define WIDTH 100
 #define LABEL_COLUMNS 16		/* with the indent before it and a blank after it */
 
 /* ---- characters and lines ---- */
 
-size_t gw_out_take_utf8(const char *text, uint32_t *code)
-{
-	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	const unsigned char *const bytes = (const unsigned char *)text;
-	const unsigned char first = bytes[0];
-	const size_t count = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-	uint32_t value = first;
-
-	*code = GW_OUT_BAD_UTF8;
-	if (first >= 0xf8 || (first >= 0x80 && first < 0xc0))
-		return 1;
-	if (count > 1)
-		value = first & (0x7fU >> count);
-	for (size_t i = 1; i < count; i++) {
-		if ((bytes[i] & 0xc0) != 0x80)
-			return 1;	/* a terminating zero, too */
-		value = value << 6 | (bytes[i] & 0x3f);
-	}
-	if (value < smallest[count] || value > 0x10ffff || (value >= 0xd800 && value < 0xe000))
-		return 1;
-	*code = value;
-	return count;
-}
-
 /* What would steer a terminal, or turn the direction of the text, is not for it. */
 static bool is_printable(uint32_t code)
 {
-	return code != GW_OUT_BAD_UTF8 && code >= 0x20 && !(code >= 0x7f && code < 0xa0) &&
+	return code != GW_UTF8_BAD && code >= 0x20 && !(code >= 0x7f && code < 0xa0) &&
 	       !(code >= 0x200b && code <= 0x200f) && !(code >= 0x2028 && code <= 0x202e) &&
 	       !(code >= 0x2066 && code <= 0x2069) && code != 0xfeff;
 }
@@ -56,7 +33,7 @@ static size_t word_columns(const char *text)
 	uint32_t code;
 
 	while (*text != '\0' && *text != ' ') {
-		text += gw_out_take_utf8(text, &code);
+		text += gw_utf8_take(text, &code);
 		columns++;
 	}
 	return columns;
@@ -75,7 +52,7 @@ static void put_folded(FILE *out, size_t indent, const char *text)
 	uint32_t code;
 
 	while (*text != '\0') {
-		const size_t bytes = gw_out_take_utf8(text, &code);
+		const size_t bytes = gw_utf8_take(text, &code);
 
 		if (*text == ' ') {
 			const size_t next = word_columns(text + 1);

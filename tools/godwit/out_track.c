@@ -72,10 +72,10 @@ struct json_object *gw_out_tracking_json(const struct gw_out_tracking *t)
 	assert(object != NULL);
 	/* All 64 bits count: as a string no reader rounds it to a double. */
 	snprintf(generation, sizeof(generation), "%016llx", u(t->generation));
-	gw_out_put_text(object, "name", t->name);
+	gw_json_put_text(object, "name", t->name);
 	gw_json_put_bool(object, "usable", t->problem[0] == '\0');
-	gw_out_put_text(object, "problem", t->problem);
-	gw_out_put_text(object, "device", t->device);
+	gw_json_put_text(object, "problem", t->problem);
+	gw_json_put_text(object, "device", t->device);
 	gw_json_put_u64(object, "size_bytes", t->size_bytes);
 	gw_json_put_u64(object, "grain_bytes", t->grain_bytes);
 	gw_json_put_string(object, "generation", generation);

@@ -73,8 +73,8 @@ static void verify_json(struct gw_out_verify *verify, const struct gw_verify_con
 {
 	struct json_object *document = gw_out_document();
 
-	gw_out_put_text(document, "source", config->source);
-	gw_out_put_text(document, "target", config->target);
+	gw_json_put_text(document, "source", config->source);
+	gw_json_put_text(document, "target", config->target);
 	gw_json_put_bool(document, "equal", is_equal(r));
 	gw_json_put_u64(document, "compared_bytes", r->compared_bytes);
 	gw_json_put_u64(document, "different_bytes", r->different_bytes);

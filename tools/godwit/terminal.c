@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "out_text.h"
 #include "progress.h"
 #include "units.h"
+#include "utf8.h"
 
 #define COLUMNS_DEFAULT 80
 
@@ -67,8 +67,8 @@ static void copy_printable(char *out, size_t bytes, const char *text)
 
 	while (*text != '\0') {
 		uint32_t code;
-		const size_t length = gw_out_take_utf8(text, &code);
-		const bool steers = code == GW_OUT_BAD_UTF8 || code < 0x20 ||
+		const size_t length = gw_utf8_take(text, &code);
+		const bool steers = code == GW_UTF8_BAD || code < 0x20 ||
 				    (code >= 0x7f && code < 0xa0);
 
 		if (used + length >= bytes)

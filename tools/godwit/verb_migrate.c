@@ -260,7 +260,7 @@ static void print_no_report(const struct run *run, int code)
 		return;
 	document = gw_out_document();
 	gw_json_put_u64(document, "exit_code", (uint64_t)code);
-	gw_out_put_text(document, "reason", run->first_error);
+	gw_json_put_text(document, "reason", run->first_error);
 	gw_out_print(stdout, document);
 }
 
