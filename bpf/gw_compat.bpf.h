@@ -50,4 +50,12 @@ static __always_inline bool gw_iter_is_at_start(struct bvec_iter *iter)
 	return false;
 }
 
+/* Of its own in older kernels, of its bio since (seen in 6.18); no bio, no priority. */
+static __always_inline u32 gw_request_ioprio(struct request *rq)
+{
+	if (bpf_core_field_exists(rq->ioprio))
+		return rq->ioprio;
+	return rq->bio != NULL ? rq->bio->bi_ioprio : 0;
+}
+
 #endif

@@ -75,6 +75,7 @@ struct bio {
 	struct bio *bi_next;
 	struct block_device *bi_bdev;
 	u32 bi_opf;
+	unsigned short bi_ioprio;
 	struct bvec_iter bi_iter;
 	void (*bi_end_io)(struct bio *bio);
 	struct bio_vec *bi_io_vec;
@@ -89,6 +90,7 @@ struct request {
 	unsigned int __data_len;
 	u64 __sector;
 	struct bio *bio;
+	unsigned short ioprio;
 	u64 start_time_ns;
 };
 

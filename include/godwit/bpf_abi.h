@@ -91,6 +91,70 @@ struct gw_bpf_stats {
 	gw_u64 reserved[2];
 };
 
+/*
+ * Latencies of completed I/O, in log-linear buckets: steps of 64 ns up to 4 us, from there on
+ * 32 steps an octave, so that a bucket is never wider than a thirty-second of what is in it.
+ */
+#define GW_LATENCY_UNIT_SHIFT 6		/* from ns */
+#define GW_LATENCY_STEP_SHIFT 5		/* 32 steps an octave */
+#define GW_LATENCY_OCTAVES 24		/* up to 68 s; what is longer goes to the last bucket */
+#define GW_LATENCY_BUCKETS ((GW_LATENCY_OCTAVES + 2) << GW_LATENCY_STEP_SHIFT)
+
+/* The layout's meaning, which both sides have to agree on. */
+static inline gw_u32 gw_latency_bucket(gw_u64 ns)
+{
+	const gw_u64 all_units = ns >> GW_LATENCY_UNIT_SHIFT;
+	gw_u32 units = (gw_u32)all_units, octave = 0;
+
+	if (all_units >> (GW_LATENCY_OCTAVES + 1 + GW_LATENCY_STEP_SHIFT) != 0)
+		return GW_LATENCY_BUCKETS - 1;
+	/*
+	 * Halvings until it is below two octaves' steps. By hand: clang 14 never ends when it has
+	 * to count leading zeroes for BPF, or makes that of a loop.
+	 */
+	if (units >> (16 + 1 + GW_LATENCY_STEP_SHIFT) != 0) {
+		units >>= 16;
+		octave += 16;
+	}
+	if (units >> (8 + 1 + GW_LATENCY_STEP_SHIFT) != 0) {
+		units >>= 8;
+		octave += 8;
+	}
+	if (units >> (4 + 1 + GW_LATENCY_STEP_SHIFT) != 0) {
+		units >>= 4;
+		octave += 4;
+	}
+	if (units >> (2 + 1 + GW_LATENCY_STEP_SHIFT) != 0) {
+		units >>= 2;
+		octave += 2;
+	}
+	if (units >> (1 + 1 + GW_LATENCY_STEP_SHIFT) != 0) {
+		units >>= 1;
+		octave += 1;
+	}
+	if (units >> (1 + GW_LATENCY_STEP_SHIFT) != 0) {
+		units >>= 1;
+		octave += 1;
+	}
+	return (octave << GW_LATENCY_STEP_SHIFT) + units;
+}
+
+enum gw_latency_kind { GW_LATENCY_READ, GW_LATENCY_WRITE, GW_LATENCY_KINDS };
+
+/*
+ * A CPU's entry of the map `latency`. Each field has one program that changes it (`not_timed`
+ * aside: a program of either kind of disk), so nothing here needs an atomic operation.
+ */
+struct gw_bpf_latency {
+	gw_u64 events;			/* all of the next ones: whoever reads skips CPUs that had none */
+	gw_u64 not_timed;		/* the foreground's, whose beginning is not known */
+	gw_u64 copier[GW_LATENCY_KINDS];	/* with the copier's I/O priority */
+	gw_u64 copier_read_bytes;
+	gw_u64 reserved[2];
+	gw_u64 buckets[GW_LATENCY_KINDS][GW_LATENCY_BUCKETS];	/* the foreground's */
+	gw_u64 padding;			/* to whole cache lines */
+};
+
 #define GW_TRACK_MAGIC 0x54525747u	/* "GWRT" */
 #define GW_TRACK_VERSION 1u
 
@@ -146,6 +210,7 @@ struct gw_track_header {
 _Static_assert(sizeof(struct gw_bpf_slot) == 64, "a cache line");
 _Static_assert(sizeof(struct gw_bpf_state) == 64, "gw_bpf_state");
 _Static_assert(sizeof(struct gw_bpf_stats) == 64, "gw_bpf_stats");
+_Static_assert(sizeof(struct gw_bpf_latency) % 64 == 0, "whole cache lines");
 _Static_assert(__builtin_offsetof(struct gw_track_header, diskseq) == 24, "kept in all versions");
 _Static_assert(__builtin_offsetof(struct gw_track_header, generation) == 32, "no padding");
 _Static_assert(__builtin_offsetof(struct gw_track_header, misses_seen) == 120, "no padding");

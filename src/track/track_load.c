@@ -39,17 +39,17 @@ static int print(enum libbpf_print_level level, const char *format, va_list args
 	return 0;
 }
 
-static void listen_to_libbpf(struct gw_diag *diag)
+void gw_load_listen(struct gw_diag *diag)
 {
 	libbpf_set_print(print);
 	print_diag = diag;
 	complaint[0] = '\0';
 }
 
-/* Of libbpf's call that just failed. */
-static int fail_load(struct gw_diag *diag, int err, const char *what)
+int gw_load_fail(struct gw_diag *diag, int err, const char *what)
 {
 	assert(err < 0);
+	print_diag = NULL;
 	return gw_fail_exit(diag, GW_EXIT_CANNOT, err, "cannot %s: %s%s%s%s", what, strerror(-err),
 			    complaint[0] != '\0' ? " (" : "", complaint,
 			    complaint[0] != '\0' ? ")" : "");
@@ -358,7 +358,7 @@ static int take_maps(struct gw_load *load, const struct gw_plan *plan, struct gw
 		     bpf_map_create(shape.type, name, shape.key_bytes, shape.value_bytes,
 				    (uint32_t)shape.entries, &opts);
 		if (fd < 0)
-			return fail_load(diag, -errno, "make the map of pending blocks");
+			return gw_load_fail(diag, -errno, "make the map of pending blocks");
 		load->map_fds[map] = fd;
 	}
 	return 0;
@@ -374,20 +374,20 @@ int gw_load_open(struct gw_load *load, const struct gw_plan *plan, struct gw_dia
 	for (unsigned int link = 0; link < GW_LINKS; link++)
 		load->link_fds[link] = -1;
 	load->bio_based = plan->bio_based;
-	listen_to_libbpf(diag);
+	gw_load_listen(diag);
 	load->skeleton = gw_block__open();
 	if (load->skeleton == NULL) {
-		err = fail_load(diag, -errno, "open the BPF object");
+		err = gw_load_fail(diag, -errno, "open the BPF object");
 		goto out;
 	}
 	err = set_up(load, plan);
 	if (err < 0) {
-		err = fail_load(diag, err, "size the BPF maps");
+		err = gw_load_fail(diag, err, "size the BPF maps");
 		goto out;
 	}
 	err = gw_block__load(load->skeleton);
 	if (err < 0) {
-		err = fail_load(diag, err, "load the BPF programs");
+		err = gw_load_fail(diag, err, "load the BPF programs");
 		goto out;
 	}
 	err = take_maps(load, plan, diag);
@@ -407,7 +407,7 @@ int gw_load_attach(struct gw_load *load, unsigned int link, struct gw_diag *diag
 	assert(load->link_fds[link] < 0);
 	if (program == NULL)
 		return 0;
-	listen_to_libbpf(diag);
+	gw_load_listen(diag);
 	attached = bpf_program__attach(program);
 	if (attached == NULL) {
 		char what[96];
@@ -415,11 +415,11 @@ int gw_load_attach(struct gw_load *load, unsigned int link, struct gw_diag *diag
 		err = -errno;
 		snprintf(what, sizeof(what), "attach the BPF program %s",
 			 bpf_program__name(program));
-		err = fail_load(diag, err, what);
+		err = gw_load_fail(diag, err, what);
 	} else {
 		load->link_fds[link] = dup(bpf_link__fd(attached));
 		if (load->link_fds[link] < 0)
-			err = fail_load(diag, -errno, "keep a BPF link");
+			err = gw_load_fail(diag, -errno, "keep a BPF link");
 		bpf_link__destroy(attached);
 	}
 	print_diag = NULL;

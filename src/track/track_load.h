@@ -74,6 +74,13 @@ void gw_plan_coarse(struct gw_plan *plan);
 /* Root, BTF. Return: 0 or negative errno, said (GW_EXIT_CANNOT). */
 int gw_load_check_kernel(struct gw_diag *diag);
 
+/*
+ * Before calls of libbpf: what it says goes to diag (NULL: nowhere), and its first complaint
+ * into what gw_load_fail() says of the call that failed. That forgets diag, and returns err.
+ */
+void gw_load_listen(struct gw_diag *diag);
+int gw_load_fail(struct gw_diag *diag, int err, const char *what);
+
 /* Programs loaded and not yet attached; map_fds and link_fds are -1 where there is none. */
 struct gw_load {
 	struct gw_block *skeleton;

@@ -14,7 +14,7 @@
 const struct gw_verb *const gw_verbs[] = {
 	&gw_verb_check, &gw_verb_migrate, &gw_verb_verify, &gw_verb_track_start,
 	&gw_verb_track_status, &gw_verb_track_take, &gw_verb_track_stop,
-	&gw_verb_track_list, &gw_verb_cleanup, &gw_verb_report, &gw_verb_completion,
+	&gw_verb_track_list, &gw_verb_track_latency, &gw_verb_cleanup, &gw_verb_report, &gw_verb_completion,
 	&gw_verb_help, &gw_verb_version, NULL,
 };
 
@@ -171,7 +171,9 @@ static int run_group(int argc, char **argv, struct gw_terminal *terminal)
 		gw_verb_overview(argv[0], stdout);
 		return close_output(terminal, GW_EXIT_DONE);
 	}
-	snprintf(name, sizeof(name), "%s %s", argv[0], argv[1]);
+	/* Asked for as an option, it is the verb. */
+	snprintf(name, sizeof(name), "%s %s", argv[0],
+		 strcmp(argv[1], "--latency") == 0 ? "latency" : argv[1]);
 	verb = find(name);
 	return verb != NULL ? run(verb, argc - 1, argv + 1, terminal) :
 			      refuse_verb(terminal, name);

@@ -9,6 +9,7 @@
 
 #include <json-c/json.h>
 
+#include "hist.h"
 #include "options.h"
 #include "preflight.h"
 #include "track.h"
@@ -53,6 +54,21 @@ struct gw_out_tracking {
 };
 void gw_out_tracking_text(FILE *out, const struct gw_out_tracking *tracking);
 struct json_object *gw_out_tracking_json(const struct gw_out_tracking *tracking);
+
+/* out_latency.c: one interval of `track latency`. */
+struct gw_out_latency {
+	const char *device;
+	uint32_t number;		/* 1 is the first */
+	uint64_t elapsed_ns;
+	struct gw_hist kinds[GW_LATENCY_KINDS];
+	uint64_t copier, not_timed, missed;	/* see struct gw_latency_look */
+};
+void gw_out_latency_text(FILE *out, const struct gw_out_latency *latency);
+/* One line. */
+void gw_out_latency_json(FILE *out, const struct gw_out_latency *latency);
+/* {"count", "p50_ns", "p99_ns", "p999_ns", "max_ns"} */
+struct json_object *gw_out_hist_json(uint64_t count, uint64_t p50_ns, uint64_t p99_ns,
+				     uint64_t p999_ns, uint64_t max_ns);
 
 /* The dirty ranges: head, then each range, then the end. Stdio keeps the errors. */
 struct gw_out_take {

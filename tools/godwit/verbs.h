@@ -18,6 +18,7 @@ extern const struct gw_verb gw_verb_completion;
 extern const struct gw_verb gw_verb_help;
 extern const struct gw_verb gw_verb_migrate;
 extern const struct gw_verb gw_verb_report;
+extern const struct gw_verb gw_verb_track_latency;
 extern const struct gw_verb gw_verb_track_list;
 extern const struct gw_verb gw_verb_track_start;
 extern const struct gw_verb gw_verb_track_status;

@@ -12,7 +12,7 @@ command -v setpriv >/dev/null || { echo "there is no setpriv"; exit 77; }
 chmod 755 .
 truncate -s 64K a b
 for words in 'migrate a b' 'track start /dev/null' 'track status' 'track take x' 'track stop x' \
-	'track list' cleanup; do
+	'track list' 'track latency x' cleanup; do
 	# shellcheck disable=SC2086	# several words
 	as_user godwit $words
 	echo "$words: $?"
