@@ -167,6 +167,11 @@ $(B)/demo-writer: $(B)/obj/tools/demo/writer.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(link_flags) -o $@ $^ $(LIBS)
 
+# What runs a command in a guest of the lab.
+$(B)/lab-agent: $(B)/obj/tools/lab/agent.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(link_flags) -o $@ $^
+
 $(FUZZ)/obj/%.o: %.c $(FUZZ)/compile.stamp | $(skeletons)
 	$(call say,FUZZCC,$<)
 	@mkdir -p $(@D)
@@ -229,7 +234,11 @@ check-e2e: all $(e2e_bin) ## real block devices, real BPF (root)
 	$(remake) FAULT=1 B=$(O)/fault all
 	$(run_tests) $(e2e_tests)
 
-.PHONY: mutants demo bench-copy bench-track lint
+.PHONY: mutants demo bench-copy bench-track lint lab lab-tree
+lab-tree: all tests $(B)/lab-agent
+	$(remake) FAULT=1 B=$(O)/fault all
+lab: lab-tree ## CMD='...' in a virtual machine with NVMe drives; LAB='options of tools/lab/run'
+	$(Q)GW_BUILD=$(B) tools/lab/run $(LAB) -- bash -c '$(subst ','\'',$(or $(CMD),uname -a; ls -l /dev/lab))'
 mutants: ## break the code on purpose; each patch must make a test fail
 	$(Q)tools/setup
 	$(Q)tests/mutants/run
@@ -272,6 +281,6 @@ help: ## this list
 
 install uninstall: SHELL := /bin/bash
 
-every_src := $(lib_src) $(tool_src) $(support_src) $(unit_src) $(program_src) tools/demo/writer.c
+every_src := $(lib_src) $(tool_src) $(support_src) $(unit_src) $(program_src) tools/demo/writer.c tools/lab/agent.c
 -include $(wildcard $(patsubst %.c,$(B)/obj/%.d,$(every_src)) \
 	$(patsubst %.c,$(FUZZ)/obj/%.d,$(lib_src) $(fuzz_src)) $(O)/bpf/*.d)
