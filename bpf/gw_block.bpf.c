@@ -13,7 +13,7 @@
  * the completion is handled by three programs with the same text, and a
  * submission leaves its range in a slot until the first of them has come.
  */
-#include "gw_mark.bpf.h"
+#include "gw_slots.bpf.h"
 
 #include <bpf/bpf_tracing.h>
 
@@ -23,26 +23,9 @@ char LICENSE[] SEC("license") = "GPL";
 const volatile int gw_disk_major = 0;
 const volatile int gw_disk_first_minor = 0;
 const volatile __u64 gw_expected_diskseq = 0;	/* 0: not known */
-const volatile __u32 gw_hw_queues = 0;
-const volatile __u32 gw_tags_per_queue = 0;
 const volatile __u64 gw_zone_sectors = 0;		/* 0: not zoned */
 const volatile __u64 gw_chain_endio = 0;		/* the kernel's bio_chain_endio() */
 const volatile bool gw_empty_passthrough_writes = false;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct gw_bpf_slot);
-} gw_slots SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, GW_STRAYS_REQUESTS);
-	__type(key, u64);
-	__type(value, struct gw_bpf_slot);
-} gw_strays SEC(".maps");
 
 enum kind {
 	HARMLESS,
@@ -125,30 +108,6 @@ static __always_inline struct extent extent_of(enum kind kind, u64 sector, u32 b
 	return extent;
 }
 
-/*
- * The ranges of a discard: a bio each, merged or not (NVMe, virtio); the request's
- * own sector and length are those of a contiguous one. Return: their hull.
- */
-static __always_inline struct extent mark_ranges(struct bio *bio)
-{
-	struct extent hull = { ~0ull, 0 };
-
-	/* No branch in here: the verifier would follow each through all ranges. */
-	for (u32 i = 0; i < GW_DISCARD_RANGES_MAX && bio != NULL; i++) {
-		const u64 first = bio->bi_iter.bi_sector;
-		const u64 end = first + (bio->bi_iter.bi_size >> 9);
-
-		gw_mark(first, end);
-		hull.first = gw_min(hull.first, first);
-		hull.end = gw_max(hull.end, end);
-		bio = bio->bi_next;
-	}
-	if (bio != NULL)
-		raise(GW_STATE_MANY_RANGES);
-	clip(&hull);
-	return hull;
-}
-
 /* Return: what was marked, or its hull; empty if the request does not say or it is not tracked. */
 static __always_inline struct extent mark_request(struct request *rq, enum kind kind)
 {
@@ -163,27 +122,7 @@ static __always_inline struct extent mark_request(struct request *rq, enum kind 
 	return extent;
 }
 
-static __always_inline void mark_slot(const struct gw_bpf_slot *slot)
-{
-	gw_mark(slot->first_sector, slot->end_sector);
-}
-
 /* Request-based disks */
-
-/*
- * The slot is the request's own from submission to completion, over a requeue
- * too: with an I/O scheduler the driver's tag is given back then, the scheduler's
- * is not. A tag past the table (queues added later) goes to the hash.
- */
-static __always_inline bool find_index(struct request *rq, u32 *index)
-{
-	const u32 queue = rq->mq_hctx->queue_num;
-	const int internal_tag = rq->internal_tag;
-	const int tag = internal_tag >= 0 ? internal_tag : rq->tag;
-
-	*index = queue * gw_tags_per_queue + (u32)tag;
-	return queue < gw_hw_queues && tag >= 0 && (u32)tag < gw_tags_per_queue;
-}
 
 /* NULL: the hash has no entry for the request. */
 static __always_inline struct gw_bpf_slot *slot_of(struct request *rq)
@@ -191,48 +130,9 @@ static __always_inline struct gw_bpf_slot *slot_of(struct request *rq)
 	const u64 stray = (u64)rq;
 	u32 index;
 
-	if (find_index(rq, &index))
+	if (find_index(rq, 0, &index))
 		return bpf_map_lookup_elem(&gw_slots, &index);
 	return bpf_map_lookup_elem(&gw_strays, &stray);
-}
-
-static __always_inline void add_stray(u64 holder, const struct extent *extent, u32 op,
-				      u64 submitted_ns)
-{
-	struct gw_bpf_slot slot = {
-		.holder = holder,
-		.first_sector = extent->first,
-		.end_sector = extent->end,
-		.submitted_ns = submitted_ns,
-		.op = op,
-	};
-
-	if (bpf_map_update_elem(&gw_strays, &holder, &slot, BPF_ANY) != 0)
-		count_rare(strays_full);
-}
-
-static __always_inline void fill_slot(struct gw_bpf_slot *slot, u64 holder,
-				      const struct extent *extent, u32 op, u64 submitted_ns)
-{
-	slot->first_sector = extent->first;
-	slot->end_sector = extent->end;
-	slot->submitted_ns = submitted_ns;
-	slot->op = op;
-	slot->flags = 0;
-	slot->done = 0;
-	/* Last: who finds it taken (in_flight() in track_block.c) finds the rest. */
-	*(volatile u64 *)&slot->holder = holder;
-}
-
-/*
- * When the block layer made the request: it reads the clock anyway, unless iostats is
- * off, and a second reading would cost a third of all that is done here.
- */
-static __always_inline u64 submitted_ns(struct request *rq)
-{
-	const u64 made_ns = rq->start_time_ns;
-
-	return made_ns != 0 ? made_ns : bpf_ktime_get_ns();
 }
 
 SEC("tp_btf/block_rq_issue")
@@ -262,9 +162,9 @@ int BPF_PROG(gw_rq_issue, struct request *rq)
 		}
 	}
 	if (slot != NULL)
-		fill_slot(slot, (u64)rq, &extent, op, submitted_ns(rq));
+		fill_slot(slot, (u64)rq, &extent, op, submitted_ns(rq), 0);
 	else
-		add_stray((u64)rq, &extent, op, submitted_ns(rq));
+		add_stray((u64)rq, &extent, op, submitted_ns(rq), 0);
 	if (!again)
 		count_submission(rq->__data_len, is_discard(op));
 	return 0;
@@ -290,22 +190,6 @@ int BPF_PROG(gw_rq_requeue, struct request *rq)
 	if (slot != NULL && slot->holder == (u64)rq)
 		slot->flags |= GW_SLOT_REQUEUED;
 	return 0;
-}
-
-/* The first copy to come empties the slot and counts; each one marks. */
-static __always_inline void settle_slot(struct gw_bpf_slot *slot, struct request *rq,
-					const struct extent *own, u32 copy)
-{
-	if (slot->holder == (u64)rq) {
-		if (__sync_lock_test_and_set(&slot->holder, 0) == (u64)rq) {
-			slot->done = (u64)rq;
-			count_completion(copy);
-		}
-	} else if (!is_empty(own) && slot->done != (u64)rq) {
-		/* In flight when the programs were attached, or its submission was skipped. */
-		slot->done = (u64)rq;
-		count_rare(unseen_submissions);
-	}
 }
 
 static __always_inline int complete_request(struct request *rq, u32 done_bytes, u32 copy)
@@ -345,7 +229,7 @@ static __always_inline int complete_request(struct request *rq, u32 done_bytes, 
 	if (copy != GW_COMPLETE_COPIES)
 		return 0;
 	slot->done = 0;
-	if (slot->holder == 0 && !find_index(rq, &index))
+	if (slot->holder == 0 && !find_index(rq, 0, &index))
 		bpf_map_delete_elem(&gw_strays, &stray);
 	return 0;
 }
@@ -398,7 +282,7 @@ int BPF_PROG(gw_bio_queue, struct bio *bio)
 		mark_slot(entry);
 		count_rare(lost_found);
 	}
-	add_stray(holder, &extent, op, bpf_ktime_get_ns());
+	add_stray(holder, &extent, op, bpf_ktime_get_ns(), 0);
 	if (!is_empty(&extent))
 		count_submission(bytes, is_discard(op));
 	return 0;
