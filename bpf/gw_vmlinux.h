@@ -51,6 +51,7 @@ struct block_device {
 
 struct request_queue {
 	struct gendisk *disk;
+	void *queuedata;
 };
 
 struct blk_mq_hw_ctx {
@@ -69,7 +70,16 @@ struct bvec_iter___renamed {
 	unsigned int bi_offset;
 } __attribute__((packed));
 
-struct bio_vec;
+/* Its size is what counts. */
+struct page {
+	unsigned long flags;
+};
+
+struct bio_vec {
+	struct page *bv_page;
+	unsigned int bv_len;
+	unsigned int bv_offset;
+};
 
 struct bio {
 	struct bio *bi_next;

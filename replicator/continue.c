@@ -202,7 +202,7 @@ static int open_pins(struct gw_job *job, const struct stand *stand)
 	struct gw_diag quiet = { 0 };
 	int err;
 
-	if (job->settings.track != GW_TRACK_BLOCK)
+	if (job->settings.track == GW_TRACK_NONE)
 		return -ENOENT;
 	err = gw_track_block_open(&job->track, job->name, &quiet);
 	if (err >= 0 && (job->track->generation != stand->generation ||

@@ -198,8 +198,11 @@ static void choose(struct gw_check *check)
 	int count = 0;
 
 	check->is_tracked = config->track != GW_TRACK_NONE &&
-			    (config->track == GW_TRACK_BLOCK || source == NULL ||
+			    (config->track != GW_TRACK_AUTO || source == NULL ||
 			     source->kind == GW_NODE_BLOCK);
+	check->by_nvme = config->track == GW_TRACK_NVME ||
+			 (config->track == GW_TRACK_AUTO && source != NULL &&
+			  gw_track_source_for(source) == GW_SOURCE_NVME);
 	check->needs_bpf = check->is_tracked || (config->verify == GW_VERIFY_AFTER &&
 						 check->target != NULL &&
 						 check->target->kind == GW_NODE_BLOCK);

@@ -388,16 +388,33 @@ static void not_zoned(struct gw_check *check, struct gw_row *row)
 	gw_row_mend(row, "godwit cannot migrate zoned devices; copy by file system");
 }
 
-static void no_multipath_head(struct gw_check *check, struct gw_row *row)
+static void every_path_is_seen(struct gw_check *check, struct gw_row *row)
 {
-	if (!check->source->is_multipath_head || !check->is_tracked) {
+	if (!check->is_tracked) {
+		gw_row_met(row, "not needed without tracking");
+		return;
+	}
+	if (check->by_nvme && check->source->nvme.is_namespace) {
+		gw_row_met(row, "namespace %u of the subsystem %s, by %u controller%s",
+			   check->source->nvme.nsid, check->source->nvme.subsystem_nqn,
+			   check->source->nvme.controller_count,
+			   check->source->nvme.controller_count == 1 ? "" : "s");
+		return;
+	}
+	if (check->by_nvme) {
+		gw_row_unmet(row, "--track nvme, and %s is no NVMe namespace",
+			     check->source->path);
+		gw_row_mend(row, "--track block");
+		return;
+	}
+	if (!check->source->is_multipath_head) {
 		gw_row_met(row, "the block layer shows every write to it");
 		return;
 	}
 	gw_row_unmet(row, "%s is an NVMe multipath head: its writes complete on path devices, out "
 		     "of sight of the block tracepoints", check->source->path);
-	gw_row_mend(row, "boot with nvme_core.multipath=N; the dirty source nvme, yet to come, will "
-		    "track it");
+	gw_row_mend(row, "--track nvme, if this kernel's NVMe driver has tracepoints; or boot with "
+		    "nvme_core.multipath=N");
 }
 
 const struct gw_row_rule gw_rows_devices[] = {
@@ -415,8 +432,8 @@ const struct gw_row_rule gw_rows_devices[] = {
 	{ "target-content", "the target holds nothing, or it may be overwritten", GW_NEEDS_TARGET,
 	  target_content },
 	{ "not-zoned", "neither is a zoned device", GW_NEEDS_BOTH, not_zoned },
-	{ "multipath", "the source is no NVMe multipath head", GW_NEEDS_SOURCE,
-	  no_multipath_head },
+	{ "multipath", "every path to the source is seen", GW_NEEDS_SOURCE,
+	  every_path_is_seen },
 	{ "source-readable", "the source can be read", GW_NEEDS_SOURCE, source_readable },
 	{ "duration", "estimated duration", GW_NEEDS_SOURCE, duration },
 	{ NULL, NULL, 0, NULL },

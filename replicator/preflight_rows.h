@@ -23,6 +23,7 @@ struct gw_check {
 	struct gw_diag source_diag, target_diag;
 	bool target_is_new;		/* a regular file that does not exist yet */
 	bool is_tracked;		/* the source, by BPF */
+	bool by_nvme;			/* and on the NVMe driver */
 	bool needs_bpf;			/* for it, or for the target after the switch */
 	struct gw_mount *mounts;	/* of the source */
 	uint32_t mount_count;

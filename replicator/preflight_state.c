@@ -241,9 +241,10 @@ static void verify(struct gw_check *check, struct gw_row *row)
 		gw_row_warn(row, "a file cannot be tracked: what its new owner writes before the "
 			    "end would be called a difference");
 		gw_row_mend(row, "--verify=during, or leave the target alone until it is verified");
-	} else if (is_after && check->target->is_multipath_head) {
-		gw_row_unmet(row, "--verify=after tracks the target, and an NVMe multipath head "
-			     "cannot be tracked");
+	} else if (is_after && check->target->is_multipath_head &&
+		   gw_track_source_for(check->target) != GW_SOURCE_NVME) {
+		gw_row_unmet(row, "--verify=after tracks the target, and this kernel does not show "
+			     "the writes to an NVMe multipath head");
 		gw_row_mend(row, "--verify=during");
 	} else {
 		gw_row_met(row, is_after ? "after the switch, without what changed there" :

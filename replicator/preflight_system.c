@@ -88,7 +88,15 @@ static void bpf_self_test(struct gw_check *check, struct gw_row *row)
 		gw_row_met(row, "not needed without tracking");
 		return;
 	}
-	err = gw_track_block_self_test(is_bio_based, &diag);
+	if (check->by_nvme && check->source != NULL && check->source->nvme.is_namespace) {
+		err = gw_track_nvme_self_test(check->source, &diag);
+		if (err == 0) {
+			gw_row_met(row, "reads of the source, counted as writes, were marked");
+			return;
+		}
+	} else {
+		err = gw_track_block_self_test(is_bio_based, &diag);
+	}
 	if (err == 0) {
 		gw_row_met(row, "writes to a scratch %s device were marked",
 			   is_bio_based ? "bio-based" : "loop");

@@ -390,7 +390,7 @@ static void source_still(struct gw_check *check, struct gw_row *row)
 	for (uint32_t i = 0; i < check->mount_count; i++)
 		if (!check->mounts[i].read_only)
 			list_add(list, check->mounts[i].dir);
-	if (source->kind == GW_NODE_FILE && check->config->track == GW_TRACK_BLOCK) {
+	if (source->kind == GW_NODE_FILE && check->is_tracked) {
 		gw_row_unmet(row, "%s is a regular file: its writes cannot be tracked",
 			     source->path);
 		gw_row_mend(row, "--track none, and leave it alone; or attach it (losetup) and "
@@ -399,7 +399,8 @@ static void source_still(struct gw_check *check, struct gw_row *row)
 		gw_row_warn(row, "a regular file is not tracked: it must not change until the end");
 		gw_row_mend(row, "leave it alone; or attach it (losetup) and migrate that device");
 	} else if (check->is_tracked) {
-		gw_row_met(row, "block: every write to it is marked");
+		gw_row_met(row, check->by_nvme ? "nvme: every command that changes it is marked" :
+						 "block: every write to it is marked");
 	} else if (list[0] != '\0' && !source->read_only) {
 		gw_row_unmet(row, "it is mounted at %s, and --track none sees no write to it", list);
 		gw_row_mend(row, "--track block, or remount it read-only");

@@ -367,7 +367,7 @@ static int base_pass(struct gw_job *job)
 	 * Nothing was read yet: marks made so far say nothing. The nap lets bios
 	 * end that were queued before the hooks and would be unknown to them.
 	 */
-	if (!job->source.is_request_based)
+	if (job->settings.track == GW_TRACK_BLOCK && !job->source.is_request_based)
 		nanosleep(&nap, NULL);
 	err = gw_track_drop_marks(job->track, &job->diag);
 	return err < 0 ? err : run_round(job);
@@ -664,6 +664,7 @@ static int switch_over(struct gw_job *job)
 static int track_target(struct gw_job *job)
 {
 	const struct gw_track_block_config config = {
+		.source = gw_track_source_for(&job->target),
 		.node = &job->target,
 		.grain_bytes = job->geom.grain_bytes,
 		.size_bytes = job->geom.size_bytes,

@@ -111,9 +111,13 @@ int gw_job_choose_handoff(struct gw_job *job, enum gw_migration_handoff wanted)
 
 void gw_job_choose_track(struct gw_job *job)
 {
-	if (job->settings.track == GW_TRACK_AUTO)
-		job->settings.track = job->source.kind == GW_NODE_BLOCK ? GW_TRACK_BLOCK :
-									  GW_TRACK_NONE;
+	if (job->settings.track != GW_TRACK_AUTO)
+		return;
+	if (job->source.kind != GW_NODE_BLOCK)
+		job->settings.track = GW_TRACK_NONE;
+	else
+		job->settings.track = gw_track_source_for(&job->source) == GW_SOURCE_NVME ?
+				      GW_TRACK_NVME : GW_TRACK_BLOCK;
 }
 
 static void put_text(struct json_object *payload, const char *key, const char *text)
@@ -152,7 +156,9 @@ int gw_job_record_started(struct gw_job *job)
 	put_node(payload, "target", &job->target);
 	gw_json_put_u64(payload, "size_bytes", job->geom.size_bytes);
 	gw_json_put_u64(payload, "grain_bytes", job->geom.grain_bytes);
-	gw_json_put_string(payload, "track", settings->track == GW_TRACK_BLOCK ? "block" : "none");
+	gw_json_put_string(payload, "track",
+			   settings->track == GW_TRACK_NVME ? "nvme" :
+			   settings->track == GW_TRACK_BLOCK ? "block" : "none");
 	gw_json_put_string(payload, "handoff", handoff_names[settings->handoff]);
 	gw_json_put_string(payload, "verify", verify_names[settings->verify]);
 	gw_json_put_u64(payload, "bandwidth_bytes_per_s", settings->bandwidth_bytes_per_s);
@@ -192,16 +198,19 @@ int gw_job_bad_journal(struct gw_job *job, const char *key)
 
 int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 {
-	static const char *const track_names[] = { "block", "none" };
+	static const char *const track_names[] = { "block", "none", "nvme" };
+	static const enum gw_migration_track tracks[] = {
+		GW_TRACK_BLOCK, GW_TRACK_NONE, GW_TRACK_NVME,
+	};
 	struct gw_settings *const settings = &job->settings;
-	const uint32_t track = index_of(gw_json_string(started, "track"), track_names, 2);
+	const uint32_t track = index_of(gw_json_string(started, "track"), track_names, 3);
 	const uint32_t handoff = index_of(gw_json_string(started, "handoff"), handoff_names, 3);
 	const uint32_t verify = index_of(gw_json_string(started, "verify"), verify_names, 3);
 	uint64_t grain_bytes, buffers, max_rounds = 0;
 
 	if (!gw_json_u64(started, "id", &job->id))
 		return gw_job_bad_journal(job, "id");
-	if (track == 2)
+	if (track == 3)
 		return gw_job_bad_journal(job, "track");
 	if (handoff == 3)
 		return gw_job_bad_journal(job, "handoff");
@@ -219,7 +228,7 @@ int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 	    !gw_json_u64(started, "exec_timeout_ns", &settings->exec_timeout_ns) ||
 	    !gw_json_u64(started, "bandwidth_bytes_per_s", &settings->bandwidth_bytes_per_s))
 		return gw_job_bad_journal(job, "..._ns");
-	settings->track = track == 0 ? GW_TRACK_BLOCK : GW_TRACK_NONE;
+	settings->track = tracks[track];
 	settings->handoff = (enum gw_handoff_kind)handoff;
 	settings->verify = (enum gw_migration_verify)verify;
 	settings->grain_bytes = (uint32_t)grain_bytes;

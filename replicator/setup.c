@@ -24,6 +24,7 @@
 static int start_track(struct gw_job *job)
 {
 	const struct gw_track_block_config config = {
+		.source = job->settings.track == GW_TRACK_NVME ? GW_SOURCE_NVME : GW_SOURCE_BLOCK,
 		.name = job->name,
 		.node = &job->source,
 		.grain_bytes = job->settings.grain_bytes,
@@ -32,7 +33,7 @@ static int start_track(struct gw_job *job)
 	};
 	int err;
 
-	if (job->settings.track == GW_TRACK_BLOCK)
+	if (job->settings.track != GW_TRACK_NONE)
 		return gw_track_block_start(&job->track, &config, &job->diag);
 	err = gw_track_model_start(&job->track, job->geom.size_bytes, job->settings.grain_bytes);
 	if (err < 0)

@@ -45,6 +45,7 @@ struct gw_bpf_slot {
 };
 
 #define GW_SLOT_REQUEUED 0x100u	/* given back, to be submitted again: no completion was lost */
+#define GW_SLOT_UNCOUNTED 0x200u	/* passthrough: not in the kernel's count of what is in flight */
 #define GW_SLOT_SEEN(copy) (1u << (copy))	/* bios: this copy (1 to 3) saw the completion */
 
 /* Rare events. Counters and flags change by atomic operations only. */
@@ -156,12 +157,14 @@ struct gw_bpf_latency {
 };
 
 #define GW_TRACK_MAGIC 0x54525747u	/* "GWRT" */
-#define GW_TRACK_VERSION 1u
+#define GW_TRACK_VERSION 2u
 
 #define GW_TRACK_BIO_BASED 0x1u
 #define GW_TRACK_PARTITION 0x2u
 #define GW_TRACK_ZONED 0x4u
 #define GW_TRACK_READ_ONLY 0x8u
+#define GW_TRACK_BY_NVME 0x10u		/* by the source `nvme` */
+#define GW_TRACK_MULTIPATH 0x20u
 
 /* Programs whose recursion_misses are watched. */
 enum gw_track_program {
@@ -200,7 +203,14 @@ struct gw_track_header {
 	/* How far take has looked: misses then, and when they last had grown. */
 	gw_u64 misses_seen[GW_PROGRAMS_WATCHED];
 	gw_u64 misses_grew_ns[GW_PROGRAMS_WATCHED];
+	/* Of an NVMe namespace; nsid 0: it is none. As in struct gw_nvme_place. */
+	gw_u32 nsid;
+	gw_u32 nvme_subsystem, nvme_head;
+	gw_u32 nvme_controllers;
+	gw_u32 nvme_controller[8];
 	gw_u64 reserved[8];
+	char subsystem_nqn[224];
+	char serial[24];
 	char name[64];
 	char disk_name[64];
 	char stable_id[128];
@@ -214,7 +224,8 @@ _Static_assert(sizeof(struct gw_bpf_latency) % 64 == 0, "whole cache lines");
 _Static_assert(__builtin_offsetof(struct gw_track_header, diskseq) == 24, "kept in all versions");
 _Static_assert(__builtin_offsetof(struct gw_track_header, generation) == 32, "no padding");
 _Static_assert(__builtin_offsetof(struct gw_track_header, misses_seen) == 120, "no padding");
-_Static_assert(__builtin_offsetof(struct gw_track_header, name) == 248, "no padding");
-_Static_assert(sizeof(struct gw_track_header) == 248 + 64 + 64 + 128 + 4096, "no padding");
+_Static_assert(__builtin_offsetof(struct gw_track_header, subsystem_nqn) == 296, "no padding");
+_Static_assert(__builtin_offsetof(struct gw_track_header, name) == 544, "no padding");
+_Static_assert(sizeof(struct gw_track_header) == 544 + 64 + 64 + 128 + 4096, "no padding");
 
 #endif

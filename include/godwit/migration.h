@@ -14,7 +14,8 @@ extern "C" {
 #endif
 
 enum gw_migration_verify { GW_VERIFY_NO, GW_VERIFY_DURING, GW_VERIFY_AFTER };
-enum gw_migration_track { GW_TRACK_AUTO, GW_TRACK_BLOCK, GW_TRACK_NONE };
+/* AUTO: NVME for a namespace whose driver has the tracepoints, BLOCK for others, NONE for files. */
+enum gw_migration_track { GW_TRACK_AUTO, GW_TRACK_BLOCK, GW_TRACK_NONE, GW_TRACK_NVME };
 enum gw_migration_handoff { GW_MIGRATION_HANDOFF_AUTO, GW_MIGRATION_FREEZE, GW_MIGRATION_EXEC,
 			    GW_MIGRATION_NONE };
 

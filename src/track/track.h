@@ -2,7 +2,7 @@
 /*
  * Dirty sources: which grains of a device were written since the last take.
  * One interface (gw_track_ops), implementations track_block.c (BPF on the block
- * layer's tracepoints, pinned in bpffs) and track_model.c (tests, and sources
+ * layer's tracepoints, pinned in bpffs), track_nvme.c (the same on the NVMe driver's) and track_model.c (tests, and sources
  * that nobody writes to). One thread owns a gw_track.
  */
 #ifndef GW_TRACK_H
@@ -18,6 +18,8 @@
 
 #define GW_BPFFS_DIR "/sys/fs/bpf"
 #define GW_PINS_DIR GW_BPFFS_DIR "/godwit"
+
+enum gw_track_source { GW_SOURCE_BLOCK, GW_SOURCE_NVME };
 
 struct gw_track_stats {
 	uint64_t writes, write_bytes;	/* submissions seen that change media, and their bytes */
@@ -94,18 +96,24 @@ int gw_track_stop(struct gw_track *track, struct gw_diag *diag);
 /* Closes and frees; a pinned tracking goes on in the kernel. NULL is fine. */
 void gw_track_close(struct gw_track *track);
 
+/* Both BPF sources, below: `nvme` shares all but its programs with `block`. */
 struct gw_track_block_config {
+	enum gw_track_source source;
 	const char *name;		/* pins go to GW_PINS_DIR/name; NULL: not pinned */
 	const struct gw_node *node;	/* block device, whole or partition */
 	uint32_t grain_bytes;		/* 0: default */
 	uint64_t size_bytes;		/* tracked from the node's start; 0: the whole node */
 	bool skip_self_test;		/* only for a second tracking right after a first one */
 };
+/* GW_SOURCE_NVME for a namespace, where this kernel's driver has the tracepoints. */
+enum gw_track_source gw_track_source_for(const struct gw_node *node);
+/* Has the NVMe driver of this kernel the tracepoints? For root. */
+bool gw_track_nvme_is_there(void);
 /*
- * Self-test on a scratch loop device, load, attach (completion programs first),
+ * Self-test (block: on a scratch loop device, nvme: by reading a few blocks), load, attach (completion programs first),
  * pin. When it returns, every write that changes the media is marked. Nothing is
  * left pinned on failure. Errors (exit code GW_EXIT_CANNOT): no BTF, no bpffs,
- * no privilege, NVMe multipath head, already tracked under that name or that
+ * no privilege, NVMe multipath head (block), no namespace (nvme), already tracked under that name or that
  * disk by another name, self-test failed.
  */
 int gw_track_block_start(struct gw_track **track, const struct gw_track_block_config *config,
@@ -125,6 +133,8 @@ int gw_track_block_remove(const char *name, struct gw_diag *diag);
 int gw_track_block_each(int (*fn)(void *arg, const char *name), void *arg);
 /* The self-test alone, for preflight. Return: 0 or negative errno with the reason in diag. */
 int gw_track_block_self_test(bool bio_based, struct gw_diag *diag);
+/* That of the source `nvme`: reads a few blocks of node, writes nothing. */
+int gw_track_nvme_self_test(const struct gw_node *node, struct gw_diag *diag);
 
 /*
  * A source that nothing writes to, or a test's: bitmaps in own memory. live is

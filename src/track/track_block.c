@@ -16,8 +16,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "blkinfo_nvme.h"
 #include "clock.h"
 #include "fault.h"
+#include "nvme_cmd.h"
 #include "track_block.h"
 #include "track_load.h"
 #include "track_pins.h"
@@ -102,7 +104,19 @@ static void say_why(struct gw_track_taken *taken, const char *why)
 		 why);
 }
 
-static void explain_flags(struct gw_track_taken *taken, uint64_t flags)
+static void explain_unknown_command(struct gw_track_taken *taken, const struct gw_bpf_state *state)
+{
+	const uint64_t command = __atomic_load_n(&state->unknown_command, __ATOMIC_RELAXED);
+	char name[GW_NVME_COMMAND_TEXT_BYTES], why[GW_NVME_COMMAND_TEXT_BYTES + 32];
+
+	snprintf(why, sizeof(why), "an NVMe command: %s",
+		 (command & GW_COMMAND_SEEN) == 0 ? "unknown" :
+		 gw_nvme_command_name(name, (command & GW_COMMAND_ADMIN) != 0, (uint8_t)command));
+	say_why(taken, why);
+}
+
+static void explain_flags(struct gw_track_taken *taken, const struct gw_bpf_state *state,
+			  uint64_t flags)
 {
 	static const struct {
 		uint64_t flag;
@@ -114,11 +128,18 @@ static void explain_flags(struct gw_track_taken *taken, uint64_t flags)
 		{ GW_STATE_MANY_RANGES, "a discard of too many ranges" },
 		{ GW_STATE_UNSEEN_BIO, "a write ended whose start was not seen" },
 		{ GW_STATE_TOO_LONG, "a range too long to be marked" },
+		{ GW_STATE_PAYLOAD, "the ranges of an NVMe command could not be read" },
+		{ GW_STATE_FORMAT, "the namespace was formatted" },
+		{ GW_STATE_SANITIZE, "the drive sanitizes, or has done so" },
+		{ GW_STATE_NAMESPACE, "the namespace was managed or attached" },
+		{ GW_STATE_SECURITY, "Security Send may have changed the media's key" },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if ((flags & rows[i].flag) != 0)
 			say_why(taken, rows[i].why);
+	if ((flags & GW_STATE_UNKNOWN_COMMAND) != 0)
+		explain_unknown_command(taken, state);
 }
 
 static void take_flags(struct gw_track *track, struct gw_track_taken *taken)
@@ -130,7 +151,7 @@ static void take_flags(struct gw_track *track, struct gw_track_taken *taken)
 
 	if (flags == 0)
 		return;
-	explain_flags(taken, flags);
+	explain_flags(taken, block->state, flags);
 	gw_fault_point("take-flags-loaded");
 	taken->fresh_grains += mark_all_pending(track);
 	gw_fault_point("take-flags-stored");
@@ -253,6 +274,8 @@ static bool is_disk_idle(const struct gw_node *node)
 	unsigned long long reads, writes;
 	char text[64];
 
+	if (node->nvme.is_namespace)
+		return gw_nvme_is_idle(&node->nvme, GW_NVME_CLASS_DIR);
 	if (gw_disk_attribute(node, "queue/iostats", text, sizeof(text)) < 0 ||
 	    strcmp(text, "1") != 0 ||
 	    gw_disk_attribute(node, "inflight", text, sizeof(text)) < 0)
@@ -267,6 +290,7 @@ static void read_slot(const struct gw_bpf_slot *from, struct gw_bpf_slot *to)
 	to->first_sector = __atomic_load_n(&from->first_sector, __ATOMIC_RELAXED);
 	to->end_sector = __atomic_load_n(&from->end_sector, __ATOMIC_RELAXED);
 	to->submitted_ns = __atomic_load_n(&from->submitted_ns, __ATOMIC_RELAXED);
+	to->flags = __atomic_load_n(&from->flags, __ATOMIC_RELAXED);
 }
 
 static uint64_t age_ns(const struct gw_bpf_slot *slot, uint64_t now)
@@ -277,7 +301,8 @@ static uint64_t age_ns(const struct gw_bpf_slot *slot, uint64_t now)
 /* Passthrough, or as long as that: the kernel's count may leave it out. */
 static bool is_uncounted(const struct gw_track *track, const struct gw_bpf_slot *slot)
 {
-	return slot_run(track, slot).count == track->geom.size_grains;
+	return (slot->flags & GW_SLOT_UNCOUNTED) != 0 ||
+	       slot_run(track, slot).count == track->geom.size_grains;
 }
 
 static void find_lost_in_slots(struct gw_track *track, uint64_t now, struct gw_track_taken *taken)

@@ -24,7 +24,7 @@ struct gw_block_track {
 	uint64_t swept_ns;
 };
 
-extern const struct gw_track_ops gw_block_ops;
+extern const struct gw_track_ops gw_block_ops, gw_nvme_ops;
 
 /* Closes and frees; what is pinned goes on. Also what is half built. */
 void gw_block_close(struct gw_track *track);

@@ -13,7 +13,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "gw_block.skel.h"
+#include "blkinfo_nvme.h"
 #include "track_pins.h"
 
 #define BTF_PATH "/sys/kernel/btf/vmlinux"
@@ -148,20 +148,44 @@ static bool passes_bios_on(const struct gw_node *node)
 	       (strcmp(level, "raid0") == 0 || strcmp(level, "linear") == 0);
 }
 
-static int check_node(const struct gw_node *node, struct gw_diag *diag)
+static int check_for_block(const struct gw_node *node, struct gw_diag *diag)
 {
-	if (node->kind != GW_NODE_BLOCK)
-		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOTBLK,
-				    "%s is no block device: writes to it cannot be tracked",
-				    node->path);
 	if (node->is_multipath_head)
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
-				    "%s is an NVMe multipath head: the source `nvme`, which sees "
-				    "its paths, is not in this version", node->path);
+				    "%s is an NVMe multipath head: only the source `nvme` sees its "
+				    "paths (--track nvme)", node->path);
 	if (!node->is_request_based && passes_bios_on(node))
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
 				    "%s passes its bios on to the disks below, where their end "
 				    "is not seen: track those disks, one by one", node->path);
+	return 0;
+}
+
+static int check_for_nvme(const struct gw_node *node, struct gw_diag *diag)
+{
+	if (!node->nvme.is_namespace)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
+				    "%s is no NVMe namespace: the source `block` tracks it "
+				    "(--track block)", node->path);
+	if (!gw_track_nvme_is_there())
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
+				    "this kernel's NVMe driver has no tracepoints%s",
+				    node->is_multipath_head ? "" : " (--track block does without)");
+	return 0;
+}
+
+static int check_node(enum gw_track_source source, const struct gw_node *node,
+		      struct gw_diag *diag)
+{
+	int err;
+
+	if (node->kind != GW_NODE_BLOCK)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOTBLK,
+				    "%s is no block device: writes to it cannot be tracked",
+				    node->path);
+	err = source == GW_SOURCE_NVME ? check_for_nvme(node, diag) : check_for_block(node, diag);
+	if (err < 0)
+		return err;
 	if (node->size_bytes == 0)
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOMEDIUM, "%s has no size",
 				    node->path);
@@ -180,29 +204,69 @@ void gw_plan_coarse(struct gw_plan *plan)
 	plan->coarse_words = (bits + 63) / 64;
 }
 
+uint32_t gw_plan_controllers(const struct gw_plan *plan)
+{
+	const uint32_t count = plan->node.nvme.controller_count;
+
+	if (plan->source != GW_SOURCE_NVME || count == 0)
+		return 1;
+	return count < GW_NVME_CONTROLLERS_MAX ? count : GW_NVME_CONTROLLERS_MAX;
+}
+
+static int most_requests(void *arg, const char *path_dir)
+{
+	uint64_t *const most = arg, requests;
+	char path[PATH_MAX], text[32];
+	FILE *file;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/queue/nr_requests", path_dir) >= sizeof(path))
+		return 0;
+	file = fopen(path, "re");
+	if (file == NULL)
+		return 0;
+	if (fgets(text, sizeof(text), file) != NULL) {
+		requests = strtoull(text, NULL, 10);
+		*most = requests > *most ? requests : *most;
+	}
+	fclose(file);
+	return 0;
+}
+
+static uint64_t queue_requests(const struct gw_plan *plan)
+{
+	uint64_t requests = 0;
+
+	if (plan->source == GW_SOURCE_BLOCK)
+		return read_disk_number(&plan->node, "queue/nr_requests");
+	gw_nvme_each_path(&plan->node.nvme, GW_NVME_CLASS_DIR, most_requests, &requests);
+	return requests;
+}
+
 /* With a scheduler its tags count, as many as nr_requests; more than planned go to the hash. */
 static void plan_slots(struct gw_plan *plan)
 {
-	const uint64_t requests = read_disk_number(&plan->node, "queue/nr_requests");
-	uint32_t want = plan->node.tags_per_queue;
+	const uint32_t controllers = gw_plan_controllers(plan);
+	const uint64_t requests = queue_requests(plan);
+	uint32_t want = plan->node.tags_per_queue, queues;
 
 	if (requests <= GW_TAGS_MAX && requests > want)
 		want = (uint32_t)requests;
-	plan->hw_queues = plan->node.hw_queues > 0 ? plan->node.hw_queues : 1;
+	queues = plan->node.hw_queues > 0 ? plan->node.hw_queues : 1;
 	plan->tags_per_queue = TAGS_MIN;
 	while (plan->tags_per_queue < want && plan->tags_per_queue < GW_TAGS_MAX)
 		plan->tags_per_queue *= 2;
-	while (plan->hw_queues > GW_SLOTS_MAX / plan->tags_per_queue)
-		plan->hw_queues /= 2;
+	while (queues > 1 && queues > GW_SLOTS_MAX / controllers / plan->tags_per_queue)
+		queues /= 2;
+	plan->hw_queues = queues * controllers;
 }
 
-int gw_plan_make(struct gw_plan *plan, const struct gw_node *node, uint32_t grain_bytes,
-		 uint64_t size_bytes, struct gw_diag *diag)
+int gw_plan_make(struct gw_plan *plan, enum gw_track_source source, const struct gw_node *node,
+		 uint32_t grain_bytes, uint64_t size_bytes, struct gw_diag *diag)
 {
 	int err;
 
 	memset(plan, 0, sizeof(*plan));
-	err = check_node(node, diag);
+	err = check_node(source, node, diag);
 	if (err < 0)
 		return err;
 	if (size_bytes > node->size_bytes)
@@ -210,8 +274,9 @@ int gw_plan_make(struct gw_plan *plan, const struct gw_node *node, uint32_t grai
 				    "%s has %llu bytes, %llu were to be tracked", node->path,
 				    (unsigned long long)node->size_bytes,
 				    (unsigned long long)size_bytes);
+	plan->source = source;
 	plan->node = *node;
-	plan->bio_based = !node->is_request_based;
+	plan->bio_based = source == GW_SOURCE_BLOCK && !node->is_request_based;
 	if (gw_geom_init(&plan->geom, size_bytes != 0 ? size_bytes : node->size_bytes,
 			 grain_bytes) < 0)
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EINVAL,
@@ -250,8 +315,7 @@ int gw_load_check_kernel(struct gw_diag *diag)
 	return 0;
 }
 
-/* 0 if it is not listed. */
-static uint64_t find_symbol(const char *name)
+uint64_t gw_kernel_symbol(const char *name)
 {
 	FILE *const file = fopen("/proc/kallsyms", "re");
 	char line[512], symbol[256], type;
@@ -260,7 +324,7 @@ static uint64_t find_symbol(const char *name)
 	if (file == NULL)
 		return 0;
 	while (found == 0 && fgets(line, sizeof(line), file) != NULL) {
-		if (sscanf(line, "%llx %c %255[^ .\n]", &address, &type, symbol) == 3 &&
+		if (sscanf(line, "%llx %c %255[^ .\t\n]", &address, &type, symbol) == 3 &&
 		    strcmp(symbol, name) == 0)
 			found = address;
 	}
@@ -268,78 +332,44 @@ static uint64_t find_symbol(const char *name)
 	return found;
 }
 
-static void set_rodata(struct gw_block *skeleton, const struct gw_plan *plan)
+/* By the name that the object gives it; NULL: made by user space alone. */
+static struct bpf_map *map_of(const struct gw_load *load, enum gw_map map)
 {
-	const uint64_t first = plan->node.disk_first_sector;
+	char name[16];
 
-	skeleton->rodata->gw_disk_major = (int)major(plan->node.disk_dev);
-	skeleton->rodata->gw_disk_first_minor = (int)minor(plan->node.disk_dev);
-	skeleton->rodata->gw_expected_diskseq = plan->node.diskseq;
-	skeleton->rodata->gw_tracked_first = first;
-	skeleton->rodata->gw_tracked_end =
-		first + (plan->geom.size_bytes >> GW_SECTOR_SHIFT) +
-		((plan->geom.size_bytes & ((1u << GW_SECTOR_SHIFT) - 1)) != 0);
-	skeleton->rodata->gw_grain_shift = plan->geom.grain_shift;
-	skeleton->rodata->gw_size_grains = plan->geom.size_grains;
-	skeleton->rodata->gw_coarse_shift = plan->coarse_shift;
-	skeleton->rodata->gw_hw_queues = plan->bio_based ? 0 : plan->hw_queues;
-	skeleton->rodata->gw_tags_per_queue = plan->tags_per_queue;
-	skeleton->rodata->gw_zone_sectors = plan->zone_sectors;
-	skeleton->rodata->gw_empty_passthrough_writes =
-		strncmp(plan->node.disk_name, "nvme", 4) == 0;
-	if (plan->bio_based)
-		skeleton->rodata->gw_chain_endio = find_symbol("bio_chain_endio");
+	snprintf(name, sizeof(name), "gw_%.12s", gw_map_shape(map, load->plan).pin);
+	return bpf_object__find_map_by_name(load->bpf, name);
 }
 
 static struct bpf_program *program_of(const struct gw_load *load, unsigned int link)
 {
-	const struct gw_block *const s = load->skeleton;
-	struct bpf_program *const programs[2][GW_LINKS] = {
-		{ s->progs.gw_rq_issue, s->progs.gw_rq_complete1, s->progs.gw_rq_complete2,
-		  s->progs.gw_rq_complete3, s->progs.gw_rq_requeue },
-		{ s->progs.gw_bio_queue, s->progs.gw_bio_complete1, s->progs.gw_bio_complete2,
-		  s->progs.gw_bio_complete3, NULL },
-	};
+	const char *const name = load->object->program(load->plan, link);
+
+	return name != NULL ? bpf_object__find_program_by_name(load->bpf, name) : NULL;
+}
+
+bool gw_plan_has_link(const struct gw_plan *plan, unsigned int link)
+{
+	const struct gw_object *const object =
+		plan->source == GW_SOURCE_NVME ? &gw_object_nvme : &gw_object_block;
 
 	assert(link < GW_LINKS);
-	return programs[load->bio_based][link];
+	return object->program(plan, link) != NULL;
 }
 
-/* NULL: made by user space alone. */
-static struct bpf_map *map_of(const struct gw_block *s, enum gw_map map)
+static int set_up(struct gw_load *load)
 {
-	struct bpf_map *const maps[GW_MAPS] = {
-		[GW_MAP_LIVE] = s->maps.gw_live,
-		[GW_MAP_COARSE] = s->maps.gw_coarse,
-		[GW_MAP_STATE] = s->maps.gw_state,
-		[GW_MAP_SLOTS] = s->maps.gw_slots,
-		[GW_MAP_STRAYS] = s->maps.gw_strays,
-		[GW_MAP_STATS] = s->maps.gw_stats,
-	};
-
-	return maps[map];
-}
-
-static int set_up(struct gw_load *load, const struct gw_plan *plan)
-{
-	struct gw_load other = *load;
-
-	other.bio_based = !load->bio_based;
-	for (unsigned int link = 0; link < GW_LINKS; link++)
-		if (program_of(&other, link) != NULL)
-			bpf_program__set_autoload(program_of(&other, link), false);
 	for (unsigned int map = 0; map < GW_MAPS; map++) {
-		struct bpf_map *const bpf_map = map_of(load->skeleton, map);
+		struct bpf_map *const bpf_map = map_of(load, map);
 		int err;
 
 		if (bpf_map == NULL)
 			continue;
-		err = bpf_map__set_max_entries(bpf_map,
-					       (uint32_t)gw_map_shape(map, plan).entries);
+		err = bpf_map__set_max_entries(bpf_map, (uint32_t)gw_map_shape(map, load->plan).entries);
 		if (err < 0)
 			return err;
 	}
-	set_rodata(load->skeleton, plan);
+	load->object->set_up(load->skeleton, load->plan);
 	return 0;
 }
 
@@ -349,7 +379,7 @@ static int take_maps(struct gw_load *load, const struct gw_plan *plan, struct gw
 
 	for (unsigned int map = 0; map < GW_MAPS; map++) {
 		const struct gw_map_shape shape = gw_map_shape(map, plan);
-		struct bpf_map *const bpf_map = map_of(load->skeleton, map);
+		struct bpf_map *const bpf_map = map_of(load, map);
 		char name[16];
 		int fd;
 
@@ -373,19 +403,20 @@ int gw_load_open(struct gw_load *load, const struct gw_plan *plan, struct gw_dia
 		load->map_fds[map] = -1;
 	for (unsigned int link = 0; link < GW_LINKS; link++)
 		load->link_fds[link] = -1;
-	load->bio_based = plan->bio_based;
+	load->plan = plan;
+	load->object = plan->source == GW_SOURCE_NVME ? &gw_object_nvme : &gw_object_block;
 	gw_load_listen(diag);
-	load->skeleton = gw_block__open();
+	load->skeleton = load->object->open(&load->bpf);
 	if (load->skeleton == NULL) {
 		err = gw_load_fail(diag, -errno, "open the BPF object");
 		goto out;
 	}
-	err = set_up(load, plan);
+	err = set_up(load);
 	if (err < 0) {
 		err = gw_load_fail(diag, err, "size the BPF maps");
 		goto out;
 	}
-	err = gw_block__load(load->skeleton);
+	err = load->object->load(load->skeleton);
 	if (err < 0) {
 		err = gw_load_fail(diag, err, "load the BPF programs");
 		goto out;
@@ -461,6 +492,7 @@ void gw_load_close(struct gw_load *load)
 		close_fd(&load->link_fds[link]);
 	for (unsigned int map = 0; map < GW_MAPS; map++)
 		close_fd(&load->map_fds[map]);
-	gw_block__destroy(load->skeleton);
+	if (load->skeleton != NULL)
+		load->object->destroy(load->skeleton);
 	load->skeleton = NULL;
 }

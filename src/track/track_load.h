@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Private to src/track: the BPF object of the source `block`, from the plan of
- * what to track to file descriptors of its maps and links. Only track_load.c
- * knows the skeleton.
+ * Private to src/track: the BPF object of a dirty source, from the plan of what to
+ * track to file descriptors of its maps and links. Only track_object_*.c know the
+ * skeletons.
  */
 #ifndef GW_TRACK_LOAD_H
 #define GW_TRACK_LOAD_H
@@ -15,6 +15,9 @@
 #include "blkinfo.h"
 #include "err.h"
 #include "geom.h"
+#include "track.h"
+
+struct bpf_object;
 
 /* In the order of gw_map_rows in track_load.c. */
 enum gw_map {
@@ -38,13 +41,15 @@ enum gw_map {
 #define GW_SLOTS_MAX (UINT32_C(1) << 20)
 
 struct gw_plan {
+	enum gw_track_source source;
 	struct gw_node node;
 	struct gw_geom geom;
-	bool bio_based;
+	bool bio_based;			/* source `block`: its bios are tracked */
 	uint32_t coarse_shift;
 	uint64_t coarse_words;
-	uint32_t hw_queues, tags_per_queue;
+	uint32_t hw_queues, tags_per_queue;	/* of the slots: queues of all controllers */
 	uint64_t zone_sectors;
+	bool reads_mark;		/* source `nvme`, in its self-test: a read counts as a write */
 };
 
 /* What a map has to look like. */
@@ -61,8 +66,12 @@ const char *gw_link_pin(unsigned int link);
  * What node and size (0: all of it) mean for maps and programs. Return: 0, or
  * negative errno, said (GW_EXIT_CANNOT), if it cannot be tracked.
  */
-int gw_plan_make(struct gw_plan *plan, const struct gw_node *node, uint32_t grain_bytes,
-		 uint64_t size_bytes, struct gw_diag *diag);
+int gw_plan_make(struct gw_plan *plan, enum gw_track_source source, const struct gw_node *node,
+		 uint32_t grain_bytes, uint64_t size_bytes, struct gw_diag *diag);
+/* Controllers of an NVMe namespace that have slots; the others' commands go to the hash. */
+uint32_t gw_plan_controllers(const struct gw_plan *plan);
+/* Has the plan a program behind that link? */
+bool gw_plan_has_link(const struct gw_plan *plan, unsigned int link);
 
 /* A sysfs attribute of the disk, without the newline. Return: 0, or -ENOENT and text is "". */
 int gw_disk_attribute(const struct gw_node *node, const char *attribute, char *text,
@@ -81,15 +90,34 @@ int gw_load_check_kernel(struct gw_diag *diag);
 void gw_load_listen(struct gw_diag *diag);
 int gw_load_fail(struct gw_diag *diag, int err, const char *what);
 
+/* What is particular to one BPF object: its skeleton. */
+struct gw_object {
+	/* Return: the opened skeleton, or NULL with errno; *bpf is the object in it. */
+	void *(*open)(struct bpf_object **bpf);
+	/* Read-only data, programs that are not wanted. */
+	void (*set_up)(void *skeleton, const struct gw_plan *plan);
+	int (*load)(void *skeleton);
+	void (*destroy)(void *skeleton);
+	/* NULL: there is none. */
+	const char *(*program)(const struct gw_plan *plan, unsigned int link);
+};
+
+extern const struct gw_object gw_object_block, gw_object_nvme;
+
+/* Where the kernel has that symbol; 0 if it is not listed. Modules' are found, too. */
+uint64_t gw_kernel_symbol(const char *name);
+
 /* Programs loaded and not yet attached; map_fds and link_fds are -1 where there is none. */
 struct gw_load {
-	struct gw_block *skeleton;
-	bool bio_based;
+	const struct gw_object *object;
+	void *skeleton;			/* NULL: nothing is loaded */
+	struct bpf_object *bpf;
+	const struct gw_plan *plan;	/* borrowed until gw_load_close() */
 	int map_fds[GW_MAPS];
 	int link_fds[GW_LINKS];
 };
 
-/* Return: 0 or negative errno, said. *load is empty on failure. Undo with gw_load_close(). */
+/* plan is borrowed. Return: 0 or negative errno, said. *load is empty on failure. Undo with gw_load_close(). */
 int gw_load_open(struct gw_load *load, const struct gw_plan *plan, struct gw_diag *diag);
 /* Attaches one program. Return: 0 or negative errno, said. */
 int gw_load_attach(struct gw_load *load, unsigned int link, struct gw_diag *diag);

@@ -251,7 +251,8 @@ static int prepare(struct self_test *test, bool bio_based, struct gw_diag *diag)
 	    (err = gw_node_look(&node, test->scratch.path, diag)) < 0)
 		return err;
 	node.is_request_based = !bio_based;
-	if ((err = gw_plan_make(&test->plan, &node, (uint32_t)GRAIN, 0, diag)) < 0 ||
+	if ((err = gw_plan_make(&test->plan, GW_SOURCE_BLOCK, &node, (uint32_t)GRAIN,
+				0, diag)) < 0 ||
 	    (err = gw_load_open(&test->load, &test->plan, diag)) < 0)
 		return err;
 	return gw_block_adopt_maps(&test->track, &test->load, &test->plan, NULL, diag);

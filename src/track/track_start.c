@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * How a tracking by the source `block` comes to be: loaded, attached and pinned by
+ * How a tracking by a BPF source comes to be: loaded, attached and pinned by
  * gw_track_block_start(), or found in the pins by gw_track_block_open(), where nothing is believed
  * that is not checked.
  */
@@ -39,7 +39,7 @@ static struct gw_track *new_track(const struct gw_plan *plan, const char *name,
 	memset(block->link_fds, -1, sizeof(block->link_fds));
 	memset(block->program_fds, -1, sizeof(block->program_fds));
 	track->impl = block;
-	track->ops = &gw_block_ops;
+	track->ops = plan->source == GW_SOURCE_NVME ? &gw_nvme_ops : &gw_block_ops;
 	track->geom = plan->geom;
 	track->node = plan->node;
 	return track;
@@ -119,6 +119,8 @@ static int fill_header(struct gw_track *track, struct gw_diag *diag)
 		.version = GW_TRACK_VERSION,
 		.header_bytes = sizeof(*header),
 		.flags = (plan->bio_based ? GW_TRACK_BIO_BASED : 0) |
+			 (plan->source == GW_SOURCE_NVME ? GW_TRACK_BY_NVME : 0) |
+			 (node->is_multipath_head ? GW_TRACK_MULTIPATH : 0) |
 			 (node->is_partition ? GW_TRACK_PARTITION : 0) |
 			 (node->is_zoned ? GW_TRACK_ZONED : 0) |
 			 (node->read_only ? GW_TRACK_READ_ONLY : 0),
@@ -141,6 +143,17 @@ static int fill_header(struct gw_track *track, struct gw_diag *diag)
 		.physical_bytes = node->physical_bytes,
 		.started_wall_ns = gw_wall_ns(),
 	};
+	if (node->nvme.is_namespace) {
+		header->nsid = node->nvme.nsid;
+		header->nvme_subsystem = node->nvme.subsystem;
+		header->nvme_head = node->nvme.head;
+		header->nvme_controllers = node->nvme.controller_count;
+		memcpy(header->nvme_controller, node->nvme.controllers,
+		       sizeof(header->nvme_controller));
+		memcpy(header->subsystem_nqn, node->nvme.subsystem_nqn,
+		       sizeof(header->subsystem_nqn));
+		memcpy(header->serial, node->nvme.serial, sizeof(header->serial));
+	}
 	memcpy(header->name, node->name, sizeof(header->name));
 	memcpy(header->disk_name, node->disk_name, sizeof(header->disk_name));
 	memcpy(header->stable_id, node->stable_id, sizeof(header->stable_id));
@@ -345,6 +358,12 @@ static int start_pinned(struct gw_track **track, const struct gw_plan *plan, con
 	return err;
 }
 
+enum gw_track_source gw_track_source_for(const struct gw_node *node)
+{
+	return node->nvme.is_namespace && gw_track_nvme_is_there() ? GW_SOURCE_NVME :
+								     GW_SOURCE_BLOCK;
+}
+
 int gw_track_block_start(struct gw_track **track, const struct gw_track_block_config *config,
 			 struct gw_diag *diag)
 {
@@ -354,13 +373,16 @@ int gw_track_block_start(struct gw_track **track, const struct gw_track_block_co
 	*track = NULL;
 	if (config->name != NULL && (err = gw_pins_check_name(config->name, diag)) < 0)
 		return err;
-	err = gw_plan_make(&plan, config->node, config->grain_bytes, config->size_bytes, diag);
+	err = gw_plan_make(&plan, config->source, config->node, config->grain_bytes,
+			   config->size_bytes, diag);
 	if (err == 0)
 		err = gw_load_check_kernel(diag);
 	if (err == 0 && config->name != NULL)
 		err = gw_pins_check_bpffs(diag);
 	if (err == 0 && !config->skip_self_test)
-		err = gw_track_block_self_test(plan.bio_based, diag);
+		err = config->source == GW_SOURCE_NVME ?
+		      gw_track_nvme_self_test(config->node, diag) :
+		      gw_track_block_self_test(plan.bio_based, diag);
 	if (err < 0)
 		return err;
 	return config->name != NULL ? start_pinned(track, &plan, config->name, diag) :
@@ -374,6 +396,20 @@ static bool is_text(const char *text, size_t bytes)
 	return memchr(text, '\0', bytes) != NULL;
 }
 
+static void namespace_from_header(struct gw_nvme_place *nvme, const struct gw_track_header *header)
+{
+	if (header->nsid == 0)
+		return;
+	nvme->is_namespace = true;
+	nvme->nsid = header->nsid;
+	nvme->subsystem = header->nvme_subsystem;
+	nvme->head = header->nvme_head;
+	nvme->controller_count = header->nvme_controllers;
+	memcpy(nvme->controllers, header->nvme_controller, sizeof(nvme->controllers));
+	memcpy(nvme->subsystem_nqn, header->subsystem_nqn, sizeof(nvme->subsystem_nqn));
+	memcpy(nvme->serial, header->serial, sizeof(nvme->serial));
+}
+
 static bool plan_from_header(struct gw_plan *plan, const struct gw_track_header *header)
 {
 	struct gw_node *const node = &plan->node;
@@ -385,11 +421,16 @@ static bool plan_from_header(struct gw_plan *plan, const struct gw_track_header 
 	    header->hw_queues == 0 || header->tags_per_queue == 0 ||
 	    header->hw_queues > GW_SLOTS_MAX / header->tags_per_queue ||
 	    header->first_sector > UINT64_MAX >> 10 ||
+	    !is_text(header->subsystem_nqn, sizeof(header->subsystem_nqn)) ||
+	    !is_text(header->serial, sizeof(header->serial)) ||
+	    ((header->flags & GW_TRACK_BY_NVME) != 0 &&
+	     (header->nsid == 0 || (header->flags & GW_TRACK_BIO_BASED) != 0)) ||
 	    !is_text(header->name, sizeof(header->name)) ||
 	    !is_text(header->disk_name, sizeof(header->disk_name)) ||
 	    !is_text(header->stable_id, sizeof(header->stable_id)) ||
 	    !is_text(header->path, sizeof(header->path)))
 		return false;
+	plan->source = (header->flags & GW_TRACK_BY_NVME) != 0 ? GW_SOURCE_NVME : GW_SOURCE_BLOCK;
 	plan->bio_based = (header->flags & GW_TRACK_BIO_BASED) != 0;
 	plan->hw_queues = header->hw_queues;
 	plan->tags_per_queue = header->tags_per_queue;
@@ -407,7 +448,9 @@ static bool plan_from_header(struct gw_plan *plan, const struct gw_track_header 
 	node->disk_dev = makedev(header->disk_major, header->disk_minor);
 	node->disk_first_sector = header->first_sector;
 	node->is_partition = (header->flags & GW_TRACK_PARTITION) != 0;
-	node->is_request_based = !plan->bio_based;
+	node->is_multipath_head = (header->flags & GW_TRACK_MULTIPATH) != 0;
+	node->is_request_based = !plan->bio_based && !node->is_multipath_head;
+	namespace_from_header(&node->nvme, header);
 	node->is_zoned = (header->flags & GW_TRACK_ZONED) != 0;
 	node->hw_queues = plan->bio_based ? 0 : header->hw_queues;
 	node->tags_per_queue = plan->bio_based ? 0 : header->tags_per_queue;
@@ -442,7 +485,7 @@ static int open_links(struct gw_block_track *block, struct gw_diag *diag)
 	for (unsigned int link = 0; link < GW_LINKS; link++) {
 		char path[GW_PINS_PATH_BYTES];
 
-		if (link == GW_LINK_REQUEUE && block->plan.bio_based)
+		if (!gw_plan_has_link(&block->plan, link))
 			continue;
 		block->link_fds[link] =
 			bpf_obj_get(gw_pins_path(path, block->name, gw_link_pin(link)));

@@ -71,7 +71,7 @@ while read -r verb; do
 done < <(verbs)
 check "completes verbs" offers 'godwit ver' 'verify version'
 check "completes verbs of a group" offers 'godwit track sta' 'start status'
-check "completes choices" offers 'godwit migrate --track ' 'auto block none'
+check "completes choices" offers 'godwit migrate --track ' 'auto block none nvme'
 check "completes choices behind =" offers 'godwit migrate --handoff = fr' 'freeze'
 check "completes an optional choice" offers 'godwit migrate --verify = ' 'after during'
 touch "$SCRATCH/journal-a" "$SCRATCH/journal-b"

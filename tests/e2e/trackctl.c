@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The source `block` by hand, for track_*.sh:
+ * The sources `block` and `nvme` by hand, for track_*.sh and tests/vm:
  *
  *   trackctl start NAME DEVICE [GRAIN_BYTES]
  *   trackctl take NAME		moves marks to pending; prints runs of it, and clears them
@@ -10,7 +10,7 @@
  *				the copier's loop: take, read FROM, write TO; until the file UNTIL is
  *				there, then drain, and once more
  *
- * FAST=1 in the environment: without the self-test.
+ * FAST=1 in the environment: without the self-test. SOURCE=block: also of an NVMe namespace.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +36,7 @@ static struct gw_diag diag = { .fn = say };
 static int start(const char *name, const char *path, const char *grain)
 {
 	struct gw_track_block_config config = { .name = name };
+	const char *const source = getenv("SOURCE");
 	struct gw_track *track;
 	struct gw_node node;
 	int err;
@@ -44,6 +45,8 @@ static int start(const char *name, const char *path, const char *grain)
 	if (err < 0)
 		return err;
 	config.node = &node;
+	config.source = source != NULL && strcmp(source, "block") == 0 ? GW_SOURCE_BLOCK :
+									 gw_track_source_for(&node);
 	config.grain_bytes = grain != NULL ? (uint32_t)strtoul(grain, NULL, 10) : 0;
 	config.skip_self_test = getenv("FAST") != NULL;
 	err = gw_track_block_start(&track, &config, &diag);

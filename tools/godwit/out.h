@@ -44,6 +44,7 @@ struct gw_out_tracking {
 	char name[GW_NAME_BYTES];
 	const char *problem;		/* why it cannot be used, the rest is zeroed then; or "" */
 	char device[GW_NAME_BYTES];
+	char source[16];		/* "block", "nvme" */
 	uint64_t size_bytes;
 	uint32_t grain_bytes;
 	uint64_t generation;

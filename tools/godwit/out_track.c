@@ -20,7 +20,7 @@ void gw_out_tracking_text(FILE *out, const struct gw_out_tracking *t)
 		fprintf(out, "%s: cannot be used: %s\n", t->name, t->problem);
 		return;
 	}
-	fprintf(out, "%s: %s, %s, grain %s\n", t->name, t->device,
+	fprintf(out, "%s: %s by %s, %s, grain %s\n", t->name, t->device, t->source,
 		gw_format_bytes(one, t->size_bytes), gw_format_bytes(other, t->grain_bytes));
 	fprintf(out, "  dirty              %s in %llu grains (%llu live, %llu pending, %llu "
 		     "copying)\n",
@@ -76,6 +76,7 @@ struct json_object *gw_out_tracking_json(const struct gw_out_tracking *t)
 	gw_json_put_bool(object, "usable", t->problem[0] == '\0');
 	gw_json_put_text(object, "problem", t->problem);
 	gw_json_put_text(object, "device", t->device);
+	gw_json_put_text(object, "source", t->source);
 	gw_json_put_u64(object, "size_bytes", t->size_bytes);
 	gw_json_put_u64(object, "grain_bytes", t->grain_bytes);
 	gw_json_put_string(object, "generation", generation);

@@ -21,7 +21,8 @@
 #include "units.h"
 
 static const struct gw_choice track_choices[] = {
-	{ "auto", GW_TRACK_AUTO }, { "block", GW_TRACK_BLOCK }, { "none", GW_TRACK_NONE },
+	{ "auto", GW_TRACK_AUTO }, { "nvme", GW_TRACK_NVME }, { "block", GW_TRACK_BLOCK },
+	{ "none", GW_TRACK_NONE },
 	{ NULL, 0 },
 };
 

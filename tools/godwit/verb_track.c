@@ -17,6 +17,7 @@ struct settings {
 	struct gw_common common;
 	const char *name, *run_dir;
 	uint32_t grain_bytes;
+	enum start_source { SOURCE_AUTO, SOURCE_NVME, SOURCE_BLOCK } source;
 };
 
 static const char *run_dir_of(const struct settings *settings)
@@ -36,7 +37,12 @@ static int start(const struct gw_call *call, const char *name, const struct gw_n
 {
 	const struct settings *settings = call->settings;
 	const struct gw_track_block_config config = {
-		.name = name, .node = node, .grain_bytes = settings->grain_bytes,
+		.source = settings->source == SOURCE_NVME  ? GW_SOURCE_NVME :
+			  settings->source == SOURCE_BLOCK ? GW_SOURCE_BLOCK :
+							     gw_track_source_for(node),
+		.name = name,
+		.node = node,
+		.grain_bytes = settings->grain_bytes,
 	};
 	char grain[GW_UNIT_TEXT_BYTES];
 	struct gw_track *track;
@@ -45,8 +51,9 @@ static int start(const struct gw_call *call, const char *name, const struct gw_n
 	if (err != 0)
 		return gw_verb_exit(diag, err);
 	gw_terminal_say(call->terminal, GW_MESSAGE_NOTE,
-			"%s is tracked as \"%s\", grain %s, pinned in %s/%s", node->path, name,
-			gw_format_bytes(grain, track->geom.grain_bytes), GW_PINS_DIR, name);
+			"%s is tracked as \"%s\" by %s, grain %s, pinned in %s/%s", node->path, name,
+			track->ops->name, gw_format_bytes(grain, track->geom.grain_bytes),
+			GW_PINS_DIR, name);
 	gw_track_close(track);
 	return GW_EXIT_DONE;
 }
@@ -86,10 +93,17 @@ static int run_start(const struct gw_call *call)
 	return err;
 }
 
+static const struct gw_choice source_choices[] = {
+	{ "auto", SOURCE_AUTO }, { "nvme", SOURCE_NVME }, { "block", SOURCE_BLOCK }, { NULL, 0 },
+};
+
 static const struct gw_option start_options[] = {
 	{ .name = "name", .kind = GW_OPTION_NAME, .argument = "NAME",
 	  .offset = offsetof(struct settings, name), .fallback = "the device's kernel name",
 	  .help = "name of the tracking" },
+	{ .name = "track", .kind = GW_OPTION_ENUM, .offset = offsetof(struct settings, source),
+	  .choices = source_choices, .fallback = "auto",
+	  .help = "where writes are seen: on the NVMe driver, or in the block layer" },
 	{ .name = "grain", .kind = GW_OPTION_GRAIN, .argument = "SIZE",
 	  .offset = offsetof(struct settings, grain_bytes),
 	  .fallback = "finest whose bitmap fits 64 MiB", .help = "unit of tracking, 4K to 1M" },
@@ -153,6 +167,7 @@ static int look(struct gw_track *track, struct gw_out_tracking *out, struct gw_d
 	if (err != 0)
 		return err;
 	snprintf(out->device, sizeof(out->device), "%s", track->node.name);
+	snprintf(out->source, sizeof(out->source), "%s", track->ops->name);
 	out->size_bytes = track->geom.size_bytes;
 	out->grain_bytes = track->geom.grain_bytes;
 	out->generation = track->generation;
