@@ -200,7 +200,7 @@ bpf: $(skeletons) ## the BPF programs and their skeletons
 tests: $(unit_bin) $(prop_bin) $(fault_bin) $(e2e_bin) ## build the test programs
 fuzzers: $(fuzz_bin)
 
-.PHONY: check check-build check-unit check-prop check-fault check-asan check-fuzz check-cli check-e2e
+.PHONY: check check-build check-unit check-prop check-fault check-asan check-fuzz check-cli check-e2e check-vm
 plain_tests = $(unit_bin) $(prop_bin) $(fault_bin)
 run_tests := $(Q)GW_BUILD=$(B) GW_OUT=$(O) tests/run
 # As long as all other tests of its kind together: it runs beside them.
@@ -213,7 +213,7 @@ check: ## everything that must pass before a commit: builds, lint, all tests
 	$(run_tests) $(filter-out $(long_tests),$(e2e_tests)) -- tools/lint/run $(plain_tests) \
 		$(asan_items) $(fuzz_bin) $(cli_tests) $(long_tests)
 
-check-build: all tests fuzzers $(B)/demo-writer
+check-build: all tests fuzzers $(B)/demo-writer $(B)/lab-agent
 	$(remake) SAN=1 B=$(O)/asan all tests
 	$(remake) FAULT=1 B=$(O)/fault all
 
@@ -234,8 +234,12 @@ check-e2e: all $(e2e_bin) ## real block devices, real BPF (root)
 	$(remake) FAULT=1 B=$(O)/fault all
 	$(run_tests) $(e2e_tests)
 
+vm_lanes := $(addprefix vm/,$(shell sed -n 's/^\([0-9a-z][^ ]*\).*/\1/p' tests/vm/lanes))
+check-vm: lab-tree ## in virtual machines: NVMe drives, several kernels (GW_VM_ONLY=TEST)
+	$(run_tests) $(vm_lanes)
+
 .PHONY: mutants demo bench-copy bench-track lint lab lab-tree
-lab-tree: all tests $(B)/lab-agent
+lab-tree: all tests $(B)/lab-agent $(B)/demo-writer
 	$(remake) FAULT=1 B=$(O)/fault all
 lab: lab-tree ## CMD='...' in a virtual machine with NVMe drives; LAB='options of tools/lab/run'
 	$(Q)GW_BUILD=$(B) tools/lab/run $(LAB) -- bash -c '$(subst ','\'',$(or $(CMD),uname -a; ls -l /dev/lab))'
