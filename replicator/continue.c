@@ -22,7 +22,19 @@ struct stand {
 	uint64_t generation;
 	uint64_t rounds;
 	uint64_t target_dev, target_ino;	/* of a file, once it was made; 0: not said */
+	struct gw_control_values set;		/* over the control socket, while it ran */
 };
+
+/* The last word on a setting counts. */
+static void see_request(struct stand *stand, struct json_object *payload)
+{
+	const char *const outcome = gw_json_string(payload, "outcome");
+	struct json_object *set;
+
+	if (outcome != NULL && strcmp(outcome, gw_control_outcome_name(GW_CONTROL_DONE)) == 0 &&
+	    json_object_object_get_ex(payload, "set", &set))
+		gw_control_take_values(set, &stand->set);
+}
 
 static int see_record(void *arg, const struct gw_record *record, struct json_object *payload)
 {
@@ -34,6 +46,8 @@ static int see_record(void *arg, const struct gw_record *record, struct json_obj
 		gw_json_u64(payload, "target_dev", &stand->target_dev);
 		gw_json_u64(payload, "target_ino", &stand->target_ino);
 	}
+	if (record->type == GW_RECORD_REQUEST)
+		see_request(stand, payload);
 	if (record->type == GW_RECORD_VERIFIED)
 		stand->has_verified = true;
 	if (record->type == GW_RECORD_ROUND)
@@ -231,6 +245,7 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 		err = gw_job_read_settings(job, stand->state.started);
 	if (err < 0)
 		return err;
+	gw_settings_apply(&job->settings, &stand->set);
 	gw_settings_override(&job->settings, config);
 	err = look_at_nodes(job, stand->state.started);
 	if (err >= 0)
@@ -239,6 +254,8 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 		err = gw_job_init_geom(job);
 	if (err >= 0)
 		err = gw_state_lock_disk(job);
+	if (err >= 0)
+		err = gw_job_start_control(job);
 	if (err >= 0)
 		err = gw_job_create_handoff(job);
 	if (err < 0)

@@ -16,6 +16,7 @@
 
 #include "bitmap.h"
 #include "blkinfo.h"
+#include "control_server.h"
 #include "digest.h"
 #include "engine.h"
 #include "err.h"
@@ -94,6 +95,10 @@ struct gw_job {
 	bool committed;
 	bool cancelled;
 	/* What was asked for while it runs; whoever asks sets it in the tick, the engine's thread acts on it. */
+	struct gw_control_server *control;	/* NULL before the names are settled */
+	struct gw_control_status status;	/* what was published last */
+	uint64_t decision_ns;			/* when one was journalled last */
+	uint32_t decisions, decisions_left_out;
 	bool paused;				/* nothing new is copied, tracking goes on: gw_job_pause() */
 	uint64_t paused_at_ns;
 	bool waiting;				/* converged, and kept so until switch_wanted: rounds.c */
@@ -113,6 +118,10 @@ void gw_settings_from_config(struct gw_settings *settings,
 			     const struct gw_migration_config *config);
 /* What was given anew for a continuation wins over what the journal says. */
 void gw_settings_override(struct gw_settings *settings, const struct gw_migration_config *config);
+/* What was set over the control socket. A longer limit may move the deadline, too. */
+void gw_settings_apply(struct gw_settings *settings, const struct gw_control_values *set);
+/* All that can be set, as it is now. */
+void gw_settings_values(const struct gw_settings *settings, struct gw_control_values *values);
 void gw_settings_fini(struct gw_settings *settings);
 void gw_job_choose_track(struct gw_job *job);
 int gw_job_choose_handoff(struct gw_job *job, enum gw_migration_handoff wanted);
@@ -187,7 +196,23 @@ void gw_job_resume(struct gw_job *job);
  */
 int gw_job_listen(struct gw_job *job);
 
-/* The part of the tick that listens, and does not wait: progress shown, cancellation. */
+/* Opens the control socket; the state directory must be ours. Errors are said. */
+int gw_job_start_control(struct gw_job *job);
+/* Tells whoever watches how it ended, and removes the socket. */
+void gw_job_stop_control(struct gw_job *job, int exit_code);
+/* What is answered from now on: the state as it is, and this progress (NULL: as it was). */
+void gw_job_publish(struct gw_job *job, const struct gw_migration_progress *progress);
+/*
+ * A decision of the controller, with its reason in one sentence: into the journal, and shown by
+ * status. Unless it is_last, when they come fast only one every few seconds is recorded, and the
+ * others are counted.
+ */
+int gw_job_decided(struct gw_job *job, bool is_last, const char *why);
+
+/* What clients ask for is done, or refused; all of it is journalled. Return: 0 or negative errno (the journal's). */
+int gw_job_take_requests(struct gw_job *job);
+
+/* The part of the tick that listens, and does not wait: progress shown, requests taken, cancellation. */
 int gw_job_hear(struct gw_job *job, uint64_t now_ns);
 
 /* The engine's callbacks. */

@@ -16,10 +16,13 @@
 
 static void pass_message(void *arg, enum gw_level level, const char *text)
 {
-	const struct gw_migration_callbacks *const callbacks = arg;
+	struct gw_job *const job = arg;
+	const struct gw_migration_callbacks *const callbacks = job->callbacks;
 
 	if (callbacks != NULL && callbacks->message != NULL)
 		callbacks->message(callbacks->arg, (enum gw_message)level, text);
+	if (level != GW_DEBUG)
+		gw_control_say(job->control, (enum gw_message)level, text);
 }
 
 void gw_job_init(struct gw_job *job, const struct gw_migration_callbacks *callbacks)
@@ -27,7 +30,7 @@ void gw_job_init(struct gw_job *job, const struct gw_migration_callbacks *callba
 	memset(job, 0, sizeof(*job));
 	job->callbacks = callbacks;
 	job->diag.fn = pass_message;
-	job->diag.arg = (void *)callbacks;
+	job->diag.arg = job;
 	job->clock = &gw_clock_monotonic;
 	job->started_ns = gw_now_ns(job->clock);
 	job->state_lock_fd = job->disk_lock_fd = -1;
@@ -164,6 +167,7 @@ int gw_job_take_down(struct gw_job *job, int exit_code, bool to_keep)
 		gw_track_close(job->track);
 	else if (job->track != NULL)
 		gw_track_stop(job->track, &job->diag);
+	gw_job_stop_control(job, exit_code);
 	gw_digests_close(&job->digests);
 	gw_bitmap_destroy(&job->unverified);
 	gw_job_close_page_caches(job);

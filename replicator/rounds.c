@@ -150,8 +150,6 @@ static int show(struct gw_job *job, uint64_t now)
 		(job->paused ? job->paused_at_ns : now) - job->round_began_ns;
 
 	job->shown_ns = now;
-	if (job->callbacks == NULL || job->callbacks->progress == NULL)
-		return 0;
 	progress.rate_bytes_per_s = rate_of(progress.done_bytes, in_round_ns);
 	progress.dirty_bytes_per_s = rate_of(progress.dirty_bytes, in_round_ns);
 	if (job->planner.copy_bytes_per_s > 0)
@@ -161,6 +159,9 @@ static int show(struct gw_job *job, uint64_t now)
 		progress.eta_ns = (uint64_t)((double)(progress.total_bytes - progress.done_bytes) *
 					     (double)GW_NS_PER_S /
 					     (double)progress.rate_bytes_per_s);
+	gw_job_publish(job, &progress);
+	if (job->callbacks == NULL || job->callbacks->progress == NULL)
+		return 0;
 	return job->callbacks->progress(job->callbacks->arg, &progress);
 }
 
@@ -191,6 +192,10 @@ static int judge_divergence(struct gw_job *job, uint64_t now)
 
 int gw_job_hear(struct gw_job *job, uint64_t now)
 {
+	int err = gw_job_take_requests(job);
+
+	if (err < 0)
+		return err;
 	if (now - job->shown_ns >= SHOW_NS && show(job, now) != 0)
 		job->cancelled = true;
 	if (job->cancelled && job->committed)
@@ -424,7 +429,9 @@ static int converge(struct gw_job *job, bool round_is_due, char *why, size_t why
 			return 0;
 		if (plan == GW_PLAN_GIVE_UP)
 			return gw_fail_exit(&job->diag, GW_EXIT_NO_CONVERGENCE, -ETIME, "%s", why);
-		gw_say(&job->diag, GW_DEBUG, "%s", why);
+		err = gw_job_decided(job, false, why);
+		if (err < 0)
+			return err;
 		/* The next sync finds little; the one just made would rule out a switch for ever. */
 		job->planner.sync_ns = 0;
 		err = run_round(job);
@@ -571,6 +578,7 @@ static int quiesce_and_commit(struct gw_job *job)
 	blackout->began_ns = began = now_ns(job);
 	blackout->happened = true;
 	gw_job_repace(job);
+	gw_job_publish(job, NULL);
 	err = gw_handoff_quiesce(job->handoff, &job->diag);
 	if (err < 0) {
 		job->source_is_stuck = job->diag.exit_code == GW_EXIT_UNCLEAR;
@@ -626,6 +634,7 @@ static int quiesce_and_commit(struct gw_job *job)
 		return err;
 	job->committed = true;
 	job->phase = GW_PHASE_COMMITTED;
+	gw_job_publish(job, NULL);
 	blackout->commit_ns = now_ns(job) - began;
 	gw_fault_point("committed");
 	return 0;
@@ -712,7 +721,7 @@ int gw_job_copy_and_switch(struct gw_job *job, bool base_is_due)
 	if (err >= 0)
 		err = converge(job, !base_is_due, why, sizeof(why));
 	if (err >= 0)
-		err = gw_job_note(job, GW_NOTE, "%s", why);
+		err = gw_job_decided(job, true, why);
 	if (err < 0)
 		return err;
 	job->blackout.predicted_ns =

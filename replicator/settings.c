@@ -41,6 +41,14 @@ static uint64_t deadline_ns(const struct gw_settings *settings, bool is_exec)
 	       (is_exec ? settings->exec_timeout_ns : 0);
 }
 
+/* One that was given before may be too early for a longer limit. */
+static void move_deadline(struct gw_settings *settings)
+{
+	if (settings->quiesce_deadline_ns < deadline_ns(settings, false))
+		settings->quiesce_deadline_ns =
+			deadline_ns(settings, settings->handoff == GW_HANDOFF_EXEC);
+}
+
 void gw_settings_from_config(struct gw_settings *settings,
 				 const struct gw_migration_config *config)
 {
@@ -252,11 +260,8 @@ void gw_settings_override(struct gw_settings *settings,
 	settings->downtime_limit_ns = or_default(config->downtime_limit_ns,
 						 settings->downtime_limit_ns);
 	settings->timeout_ns = or_default(config->timeout_ns, settings->timeout_ns);
-	/* A longer limit needs a later deadline, and one that was given before may be too early. */
-	if (settings->quiesce_deadline_ns < deadline_ns(settings, false) &&
-	    config->downtime_limit_ns != 0)
-		settings->quiesce_deadline_ns =
-			deadline_ns(settings, settings->handoff == GW_HANDOFF_EXEC);
+	if (config->downtime_limit_ns != 0)
+		move_deadline(settings);
 	settings->quiesce_deadline_ns = or_default(config->quiesce_deadline_ns,
 						   settings->quiesce_deadline_ns);
 	if (config->max_rounds != 0)
@@ -265,6 +270,56 @@ void gw_settings_override(struct gw_settings *settings,
 		settings->buffers = config->buffers;
 	settings->resync |= config->resync;
 	settings->overwrite = config->overwrite;
+}
+
+/* Where each setting is; max_rounds aside, which is narrower. */
+static uint64_t *setting_at(struct gw_settings *settings, enum gw_control_setting setting)
+{
+	switch (setting) {
+	case GW_CONTROL_BANDWIDTH:
+		return &settings->bandwidth_bytes_per_s;
+	case GW_CONTROL_DOWNTIME_LIMIT:
+		return &settings->downtime_limit_ns;
+	case GW_CONTROL_TIMEOUT:
+		return &settings->timeout_ns;
+	case GW_CONTROL_QUIESCE_DEADLINE:
+		return &settings->quiesce_deadline_ns;
+	case GW_CONTROL_EXEC_TIMEOUT:
+		return &settings->exec_timeout_ns;
+	case GW_CONTROL_MAX_ROUNDS:
+	case GW_CONTROL_SETTINGS:
+		break;
+	}
+	return NULL;
+}
+
+void gw_settings_apply(struct gw_settings *settings, const struct gw_control_values *set)
+{
+	for (int i = 0; i < GW_CONTROL_SETTINGS; i++) {
+		uint64_t *const value = setting_at(settings, (enum gw_control_setting)i);
+
+		if ((set->mask & (1u << i)) == 0)
+			continue;
+		if (value != NULL)
+			*value = set->value[i];
+		else
+			settings->max_rounds = (uint32_t)set->value[i];
+	}
+	if ((set->mask & (1u << GW_CONTROL_QUIESCE_DEADLINE)) == 0 &&
+	    (set->mask & (1u << GW_CONTROL_DOWNTIME_LIMIT)) != 0)
+		move_deadline(settings);
+}
+
+void gw_settings_values(const struct gw_settings *settings, struct gw_control_values *values)
+{
+	struct gw_settings copy = *settings;
+
+	values->mask = (1u << GW_CONTROL_SETTINGS) - 1;
+	for (int i = 0; i < GW_CONTROL_SETTINGS; i++) {
+		const uint64_t *const value = setting_at(&copy, (enum gw_control_setting)i);
+
+		values->value[i] = value != NULL ? *value : settings->max_rounds;
+	}
 }
 
 /* Is what the path leads to now what the migration was started with? */

@@ -98,19 +98,22 @@ static int add_allocated(struct gw_job *job)
 static void announce_memory(struct gw_job *job)
 {
 	char slab[GW_UNIT_TEXT_BYTES], bitmaps[GW_UNIT_TEXT_BYTES], all[GW_UNIT_TEXT_BYTES],
-		digests[GW_UNIT_TEXT_BYTES], grain[GW_UNIT_TEXT_BYTES];
+		digests[GW_UNIT_TEXT_BYTES], grain[GW_UNIT_TEXT_BYTES],
+		control[GW_UNIT_TEXT_BYTES];
 	/* --verify=after tracks the target, with three of its own. */
 	const uint32_t count = job->settings.verify == GW_VERIFY_NO ? 3 :
 			       job->settings.verify == GW_VERIFY_DURING ? 4 : 7;
 	const uint64_t bitmap_bytes = job->geom.words * 8 * count;
 
-	job->memory_bytes = job->slab_bytes + bitmap_bytes;
+	job->memory_bytes = job->slab_bytes + bitmap_bytes + gw_control_server_bytes();
 	gw_say(&job->diag, GW_NOTE,
-	       "memory: %s, fixed (%u buffers %s, bitmaps at a grain of %s %s); digest file %s",
+	       "memory: %s, fixed (%u buffers %s, bitmaps at a grain of %s %s, control socket %s); "
+	       "digest file %s",
 	       gw_format_bytes(all, job->memory_bytes), job->settings.buffers,
 	       gw_format_bytes(slab, job->slab_bytes),
 	       gw_format_bytes(grain, job->geom.grain_bytes),
 	       gw_format_bytes(bitmaps, bitmap_bytes),
+	       gw_format_bytes(control, gw_control_server_bytes()),
 	       gw_format_bytes(digests, gw_digests_file_bytes(&job->geom)));
 }
 
@@ -251,6 +254,7 @@ int gw_job_open_rest(struct gw_job *job)
 		return err;
 	gw_job_repace(job);
 	gw_planner_init(&job->planner, &limits, job->geom.grain_bytes, gw_now_ns(job->clock));
+	gw_job_publish(job, NULL);
 	announce_memory(job);
 	return 0;
 }
@@ -324,6 +328,8 @@ int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config)
 		err = gw_job_init_geom(job);
 	if (err >= 0)
 		err = gw_state_create(job, config);
+	if (err >= 0)
+		err = gw_job_start_control(job);
 	if (err >= 0)
 		err = gw_journal_create(&job->journal, job->state_dir, &job->diag);
 	job->journal_is_new = err >= 0;

@@ -40,6 +40,7 @@ enum gw_record_type {
 	GW_RECORD_ENDED = 12,		/* exit code, reason, totals, blackout by phase */
 	GW_RECORD_CLEANED = 13,		/* by `godwit cleanup` */
 	GW_RECORD_TRACKING = 14,	/* tracking runs and pending holds all that is allocated */
+	GW_RECORD_REQUEST = 15,		/* somebody asked for a change over the control socket: who, what, outcome */
 };
 
 #endif

@@ -11,7 +11,6 @@
 
 #include "clock.h"
 #include "jsonkeys.h"
-#include "units.h"
 
 #define DEPTH_MAX 8			/* of a request; the deepest that is understood has two */
 
@@ -154,6 +153,18 @@ const char *gw_control_range(char out[GW_CONTROL_TEXT_BYTES], enum gw_control_se
 	snprintf(out, GW_CONTROL_TEXT_BYTES, "%s to %s%s", say_value(min, row->unit, row->min),
 		 say_value(max, row->unit, row->max),
 		 row->zero_is_none ? ", or 0 for no limit" : "");
+	return out;
+}
+
+const char *gw_control_value(char out[GW_UNIT_TEXT_BYTES], enum gw_control_setting setting,
+			     uint64_t value)
+{
+	const struct gw_control_setting_row *const row = gw_control_setting(setting);
+
+	if (value == 0 && row->zero_is_none)
+		snprintf(out, GW_UNIT_TEXT_BYTES, "no limit");
+	else
+		say_value(out, row->unit, value);
 	return out;
 }
 
@@ -394,4 +405,12 @@ int gw_control_check_state(const struct gw_control_request *request, enum gw_con
 	       "%s is not possible in state %s: %s; possible are %s",
 	       command_names[request->command], states[state].name, states[state].about, possible);
 	return -EPERM;
+}
+
+void gw_control_failed(struct gw_control_refusal *refusal,
+		       const struct gw_control_request *request, const char *why)
+{
+	memset(refusal, 0, sizeof(*refusal));
+	memcpy(refusal->id, request->id, sizeof(refusal->id));
+	refuse(refusal, GW_CONTROL_FAILED, "%s", why);
 }

@@ -14,6 +14,8 @@
 
 #include <godwit/migration.h>
 
+#include "units.h"
+
 #define GW_CONTROL_SCHEMA_VERSION 1
 #define GW_CONTROL_REQUEST_BYTES_MAX 4096	/* of a line, without its end */
 #define GW_CONTROL_MESSAGE_BYTES_MAX 16384	/* of a reply or an event, with its end */
@@ -142,6 +144,9 @@ bool gw_control_is_possible(enum gw_control_state state, enum gw_control_command
 bool gw_control_changes(enum gw_control_command command);
 /* "downtime-limit: 1.0 ms to 1 h": what a setting takes, in words. Return: out. */
 const char *gw_control_range(char out[GW_CONTROL_TEXT_BYTES], enum gw_control_setting setting);
+/* A value in words: "100 MiB/s", "no limit". Return: out. */
+const char *gw_control_value(char out[GW_UNIT_TEXT_BYTES], enum gw_control_setting setting,
+			     uint64_t value);
 bool gw_control_is_in_range(enum gw_control_setting setting, uint64_t value);
 
 /* ---- lines ---- */
@@ -171,6 +176,10 @@ int gw_control_parse(struct gw_control_request *request, const char *line, size_
 /* Is it possible now? Return: 0; -EPERM with *refusal filled in. */
 int gw_control_check_state(const struct gw_control_request *request, enum gw_control_state state,
 			   struct gw_control_refusal *refusal);
+
+/* It was tried, and could not be done: why is what the caller knows. */
+void gw_control_failed(struct gw_control_refusal *refusal,
+		       const struct gw_control_request *request, const char *why);
 
 /* ---- messages; the caller puts them ---- */
 

@@ -21,13 +21,14 @@ gw_handoff_committed_fn gw_handoff_committed = committed_is_not_set;
 
 /* ---- Order. ---- */
 
-enum step { PREPARE, SYNC, DESCRIBE, QUIESCE, BEGIN_COMMIT, SWITCH, RESUME, ABORT, STEPS };
+enum step { PREPARE, SET_LIMITS, SYNC, DESCRIBE, QUIESCE, BEGIN_COMMIT, SWITCH, RESUME, ABORT, STEPS };
 
 #define IN(state) (1u << GW_HANDOFF_##state)
 
 /* From where each step may be taken; all others are bugs. */
 static const uint32_t allowed_from[STEPS] = {
 	[PREPARE] = IN(NEW),
+	[SET_LIMITS] = IN(PREPARED),
 	[SYNC] = IN(PREPARED) | IN(QUIESCED) | IN(COMMITTING) | IN(ABORTED),
 	[DESCRIBE] = ~IN(NEW),
 	[QUIESCE] = IN(PREPARED),
@@ -137,6 +138,19 @@ int gw_handoff_prepare(struct gw_handoff *handoff, struct gw_diag *diag)
 		handoff->state = GW_HANDOFF_PREPARED;
 	assert(err <= 0);
 	return err;
+}
+
+int gw_handoff_set_limits(struct gw_handoff *handoff, uint64_t deadline_ns,
+			  uint64_t exec_timeout_ns, struct gw_diag *diag)
+{
+	check_order(handoff, SET_LIMITS);
+	if (deadline_ns != 0)
+		handoff->config.deadline_ns = deadline_ns;
+	if (exec_timeout_ns != 0)
+		handoff->config.exec_timeout_ns = exec_timeout_ns;
+	free(handoff->recovery_json);
+	handoff->recovery_json = NULL;
+	return write_recovery(handoff, diag);
 }
 
 int gw_handoff_sync(struct gw_handoff *handoff, uint64_t *cost_ns, struct gw_diag *diag)

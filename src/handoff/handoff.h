@@ -61,6 +61,10 @@ void gw_handoff_destroy(struct gw_handoff *handoff);
  */
 int gw_handoff_prepare(struct gw_handoff *handoff, struct gw_diag *diag);
 
+/* New limits, before quiesce; 0: as it was. They are in the recovery record, too. */
+int gw_handoff_set_limits(struct gw_handoff *handoff, uint64_t deadline_ns,
+			  uint64_t exec_timeout_ns, struct gw_diag *diag);
+
 /* syncfs of what freeze will freeze (others: nothing). *cost_ns: how long it took. Any time after prepare. */
 int gw_handoff_sync(struct gw_handoff *handoff, uint64_t *cost_ns, struct gw_diag *diag);
 

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -304,11 +305,27 @@ static void see_note(struct gw_report *report, const struct gw_record *record,
 {
 	const char *const level = text_or(payload, "level", "note");
 	const char *const text = text_or(payload, "text", "(no text)");
+	const bool is_note = strcmp(level, "note") == 0;
+	uint64_t left_out = 0;
+	char before[64] = "";
 
-	if (strcmp(level, "note") == 0)
-		add_message(report, record, "%s", text);
-	else
-		add_message(report, record, "%s: %s", level, text);
+	read_u64(payload, "left_out", &left_out);
+	if (left_out > 0)
+		snprintf(before, sizeof(before), "(after %" PRIu64 " more like it) ", left_out);
+	add_message(report, record, "%s%s%s%s", before, is_note ? "" : level,
+		    is_note ? "" : ": ", text);
+}
+
+static void see_request(struct gw_report *report, const struct gw_record *record,
+			struct json_object *payload)
+{
+	uint64_t uid = 0, pid = 0;
+
+	read_u64(payload, "uid", &uid);
+	read_u64(payload, "pid", &pid);
+	add_message(report, record, "%s, by uid %" PRIu64 ", process %" PRIu64 " (%s): %s: %s",
+		    text_or(payload, "command", "?"), uid, pid, text_or(payload, "comm", "?"),
+		    text_or(payload, "outcome", "?"), text_or(payload, "text", "(no text)"));
 }
 
 static int see_record(void *arg, const struct gw_record *record, struct json_object *payload)
@@ -336,6 +353,9 @@ static int see_record(void *arg, const struct gw_record *record, struct json_obj
 	case GW_RECORD_SUSPECT:
 		add_message(report, record, "the whole device was marked again: %s",
 			    text_or(payload, "why", "no reason given"));
+		break;
+	case GW_RECORD_REQUEST:
+		see_request(report, record, payload);
 		break;
 	case GW_RECORD_COMMIT:
 		report->committed = true;
