@@ -238,7 +238,7 @@ vm_lanes := $(addprefix vm/,$(shell sed -n 's/^\([0-9a-z][^ ]*\).*/\1/p' tests/v
 check-vm: lab-tree ## in virtual machines: NVMe drives, several kernels (GW_VM_ONLY=TEST)
 	$(run_tests) $(vm_lanes)
 
-.PHONY: mutants demo bench-copy bench-track lint lab lab-tree
+.PHONY: mutants demo bench-copy bench-track bench-converge lint lab lab-tree
 lab-tree: all tests $(B)/lab-agent $(B)/demo-writer
 	$(remake) FAULT=1 B=$(O)/fault all
 lab: lab-tree ## CMD='...' in a virtual machine with NVMe drives; LAB='options of tools/lab/run'
@@ -254,6 +254,8 @@ bench-copy: all $(bench_bin) ## copy throughput beside qemu-img, dd and nbdcopy 
 	$(Q)GW_BUILD=$(B) GODWIT=$(B)/godwit bench/copy.sh
 bench-track: all $(bench_bin) ## cost of the tracking per I/O (root)
 	$(Q)GW_BUILD=$(B) GODWIT=$(B)/godwit bench/track.sh
+bench-converge: all $(bench_bin) ## convergence under a writer (root)
+	$(Q)GW_BUILD=$(B) GODWIT=$(B)/godwit bench/converge.sh
 lint: $(skeletons) ## levels, headers, licences, shell scripts
 	$(Q)CC='$(CC)' GEN=$(GEN) tools/lint/run
 

@@ -13,6 +13,14 @@
 #define SLAB_ALIGN 4096
 #define TICK_NS_DEFAULT (20 * GW_NS_PER_MS)
 
+/*
+ * Short runs share a slot, each a piece with I/Os of its own: 4 KiB here and there would else
+ * be bound by the number of slots. A piece owns an equal share of its slot's tags, for its reads
+ * and then for its writes.
+ */
+#define TAGS_MAX 64			/* of a slot */
+#define PIECES_MAX 32			/* so that each has two: compare mode reads both ends */
+#define SHARING_BYTES_MAX (UINT64_C(64) << 10)	/* a longer run has a slot for itself */
 /* Of one run. A run that would fall into more writes has its shortest gaps written too. */
 #define SEGMENTS_MAX 16
 /* Shorter zeroes are written with the data around them: an I/O of their own costs more. */
@@ -27,11 +35,11 @@
 /* Few, so that what they lead to is submitted before the rest is hashed. */
 #define REAP_MAX 8
 
-enum slot_state {
-	SLOT_FREE,
-	SLOT_READING,			/* the source, and in compare mode the target */
-	SLOT_WRITING,
-	SLOT_VERIFYING,			/* reading the target back */
+enum piece_state {
+	PIECE_DONE,
+	PIECE_READING,			/* the source, and in compare mode the target */
+	PIECE_WRITING,
+	PIECE_VERIFYING,		/* reading the target back */
 };
 
 /* What becomes of a grain. */
@@ -43,15 +51,24 @@ struct segment {
 	uint64_t offset_bytes, length_bytes;
 };
 
-struct slot {
-	enum slot_state state;
+/* A run on its way. */
+struct piece {
+	enum piece_state state;
 	struct gw_run run;
 	uint64_t offset_bytes, length_bytes;	/* of the run, as it is on the source */
+	uint64_t at_bytes;		/* in the slot's data */
 	uint32_t in_flight;		/* I/Os */
 	bool failed;			/* one of them did */
 	bool doubtful;			/* a flush failed while it was being written */
 	uint32_t segment_count;
-	struct segment segments[SEGMENTS_MAX];
+};
+
+struct slot {
+	uint32_t piece_count;
+	uint32_t pieces_left;		/* not done; 0: the slot is free */
+	uint32_t piece_tags;		/* of each piece */
+	struct piece pieces[PIECES_MAX];
+	struct segment segments[TAGS_MAX];	/* of piece i: from i * piece_tags */
 	char *data;			/* run_bytes of the slab */
 	char *target_data;		/* compare mode: so many again */
 };
@@ -74,6 +91,7 @@ struct gw_engine {
 	struct slot *slots;
 	uint32_t *free_slots;		/* a stack of indices */
 	uint32_t free_count;
+	uint32_t slot_pieces;		/* not done, in all slots */
 	uint64_t slot_grains;		/* being copied in slots */
 	enum kind *kinds;		/* of the run that is looked at */
 
@@ -111,18 +129,41 @@ static bool is_power_of_two(uint32_t value)
 
 uint32_t gw_engine_depth(uint32_t buffers)
 {
-	return buffers * SEGMENTS_MAX + 1;
+	return buffers * TAGS_MAX + 1;
 }
 
 static uint32_t flush_tag(const struct gw_engine *engine)
 {
-	return engine->config.buffers * SEGMENTS_MAX;
+	return engine->config.buffers * TAGS_MAX;
 }
 
-static uint32_t tag_of(const struct gw_engine *engine, const struct slot *slot, uint32_t index)
+static uint32_t index_of(const struct slot *slot, const struct piece *piece)
 {
-	assert(index < SEGMENTS_MAX);
-	return (uint32_t)(slot - engine->slots) * SEGMENTS_MAX + index;
+	return (uint32_t)(piece - slot->pieces);
+}
+
+/* The tag of a piece's index-th I/O of those that fly at once. */
+static uint32_t tag_of(const struct gw_engine *engine, const struct slot *slot,
+		       const struct piece *piece, uint32_t index)
+{
+	assert(index < slot->piece_tags);
+	return (uint32_t)(slot - engine->slots) * TAGS_MAX +
+	       index_of(slot, piece) * slot->piece_tags + index;
+}
+
+static struct segment *segments_of(struct slot *slot, const struct piece *piece)
+{
+	return &slot->segments[index_of(slot, piece) * slot->piece_tags];
+}
+
+static uint32_t segments_max(const struct slot *slot)
+{
+	return slot->piece_tags < SEGMENTS_MAX ? slot->piece_tags : SEGMENTS_MAX;
+}
+
+static char *data_of(const struct slot *slot, const struct piece *piece)
+{
+	return slot->data + piece->at_bytes;
 }
 
 uint64_t gw_engine_slab_bytes(uint32_t buffers, uint32_t run_bytes, bool compare)
@@ -275,34 +316,60 @@ static uint32_t busy_slots(const struct gw_engine *engine)
 	return engine->config.buffers - engine->free_count;
 }
 
-static struct slot *bind_slot(struct gw_engine *engine, enum slot_state state, struct gw_run run)
+/* A free slot, to be filled with add_piece(). */
+static struct slot *bind_slot(struct gw_engine *engine, uint32_t piece_count)
 {
 	struct slot *slot;
 
 	assert(engine->free_count > 0);
-	assert(run.count > 0);
-	assert(run.count <= engine->grains_max);
+	assert(piece_count > 0);
+	assert(piece_count <= PIECES_MAX);
 	slot = &engine->slots[engine->free_slots[--engine->free_count]];
-	assert(slot->state == SLOT_FREE);
-	slot->state = state;
-	slot->run = run;
-	slot->offset_bytes = gw_geom_offset_bytes(&engine->config.geom, run.first);
-	slot->length_bytes = gw_geom_run_bytes(&engine->config.geom, run);
-	slot->in_flight = 0;
-	slot->failed = slot->doubtful = false;
-	slot->segment_count = 0;
-	engine->stats.in_flight_bytes += slot->length_bytes;
+	assert(slot->pieces_left == 0);
+	slot->piece_count = 0;
+	slot->piece_tags = TAGS_MAX / piece_count;
 	return slot;
 }
 
-static void free_slot(struct gw_engine *engine, struct slot *slot)
+static struct piece *add_piece(struct gw_engine *engine, struct slot *slot, enum piece_state state,
+			       struct gw_run run)
 {
-	assert(slot->state != SLOT_FREE);
-	assert(slot->in_flight == 0 || engine->is_broken);
-	assert(engine->stats.in_flight_bytes >= slot->length_bytes);
-	slot->state = SLOT_FREE;
-	engine->stats.in_flight_bytes -= slot->length_bytes;
-	engine->free_slots[engine->free_count++] = (uint32_t)(slot - engine->slots);
+	const struct piece *const last =
+		slot->piece_count > 0 ? &slot->pieces[slot->piece_count - 1] : NULL;
+	struct piece *const piece = &slot->pieces[slot->piece_count];
+
+	assert(run.count > 0);
+	assert(slot->piece_count < PIECES_MAX);
+	*piece = (struct piece){
+		.state = state,
+		.run = run,
+		.offset_bytes = gw_geom_offset_bytes(&engine->config.geom, run.first),
+		.length_bytes = gw_geom_run_bytes(&engine->config.geom, run),
+		/* Whole grains each: what is rounded up at its end stays its own. */
+		.at_bytes = last == NULL ? 0 :
+			    last->at_bytes + (last->run.count << engine->config.geom.grain_shift),
+	};
+	assert(piece->at_bytes + (run.count << engine->config.geom.grain_shift) <=
+	       engine->config.run_bytes);
+	slot->piece_count++;
+	slot->pieces_left++;
+	engine->slot_pieces++;
+	engine->stats.in_flight_bytes += piece->length_bytes;
+	return piece;
+}
+
+/* With its last piece the slot is free. */
+static void end_piece(struct gw_engine *engine, struct slot *slot, struct piece *piece)
+{
+	assert(piece->state != PIECE_DONE);
+	assert(piece->in_flight == 0 || engine->is_broken);
+	assert(engine->stats.in_flight_bytes >= piece->length_bytes);
+	assert(slot->pieces_left > 0);
+	piece->state = PIECE_DONE;
+	engine->stats.in_flight_bytes -= piece->length_bytes;
+	engine->slot_pieces--;
+	if (--slot->pieces_left == 0)
+		engine->free_slots[engine->free_count++] = (uint32_t)(slot - engine->slots);
 }
 
 static void join_batch(struct gw_engine *engine, struct gw_run run, uint64_t bytes)
@@ -332,15 +399,15 @@ static void join_batch(struct gw_engine *engine, struct gw_run run, uint64_t byt
 }
 
 /* The one way out for a run that was taken: into the batch, or back. */
-static void retire(struct gw_engine *engine, struct slot *slot)
+static void retire(struct gw_engine *engine, struct slot *slot, struct piece *piece)
 {
-	assert(engine->slot_grains >= slot->run.count);
-	engine->slot_grains -= slot->run.count;
-	if (slot->failed || slot->doubtful || engine->flush_is_bad)
-		give_back(engine, slot->run);
+	assert(engine->slot_grains >= piece->run.count);
+	engine->slot_grains -= piece->run.count;
+	if (piece->failed || piece->doubtful || engine->flush_is_bad)
+		give_back(engine, piece->run);
 	else
-		join_batch(engine, slot->run, slot->length_bytes);
-	free_slot(engine, slot);
+		join_batch(engine, piece->run, piece->length_bytes);
+	end_piece(engine, slot, piece);
 }
 
 /* ---- what is in a run ---- */
@@ -359,11 +426,12 @@ static bool is_zero(const char *data, uint64_t bytes)
 	return true;
 }
 
-static uint64_t grain_bytes_of(const struct gw_engine *engine, const struct slot *slot, uint64_t i)
+static uint64_t grain_bytes_of(const struct gw_engine *engine, const struct piece *piece,
+			       uint64_t i)
 {
 	const uint32_t grain_bytes = engine->config.geom.grain_bytes;
 
-	return min_u64(slot->length_bytes - i * grain_bytes, grain_bytes);
+	return min_u64(piece->length_bytes - i * grain_bytes, grain_bytes);
 }
 
 static enum kind kind_of(const struct gw_engine *engine, const char *data, const char *target_data,
@@ -378,18 +446,19 @@ static enum kind kind_of(const struct gw_engine *engine, const char *data, const
 }
 
 /* Each grain is looked at once: zero or not, its digest, what becomes of it. */
-static void look_at_grains(struct gw_engine *engine, const struct slot *slot)
+static void look_at_grains(struct gw_engine *engine, const struct slot *slot,
+			   const struct piece *piece)
 {
 	const struct gw_engine_config *const config = &engine->config;
 
-	for (uint64_t i = 0; i < slot->run.count; i++) {
-		const uint64_t at = i * config->geom.grain_bytes;
-		const uint64_t bytes = grain_bytes_of(engine, slot, i);
+	for (uint64_t i = 0; i < piece->run.count; i++) {
+		const uint64_t at = piece->at_bytes + i * config->geom.grain_bytes;
+		const uint64_t bytes = grain_bytes_of(engine, piece, i);
 		const char *const data = slot->data + at;
 		const bool zero = is_zero(data, bytes);
 
 		if (config->digests != NULL)
-			config->digests[slot->run.first + i] =
+			config->digests[piece->run.first + i] =
 				zero && bytes == config->geom.grain_bytes ?
 				engine->zero_digest : gw_digest_of(data, bytes);
 		engine->kinds[i] = kind_of(engine, data, slot->target_data + at, bytes, zero);
@@ -438,26 +507,27 @@ static uint32_t melt_gaps(struct gw_engine *engine, uint64_t count, uint64_t gap
 	return segments;
 }
 
-static void cut_segments(struct gw_engine *engine, struct slot *slot)
+static void cut_segments(struct gw_engine *engine, struct slot *slot, struct piece *piece)
 {
 	const struct gw_geom *const geom = &engine->config.geom;
+	struct segment *const segments = segments_of(slot, piece);
 
-	for (uint64_t i = 0, end; i < slot->run.count; i = end) {
+	for (uint64_t i = 0, end; i < piece->run.count; i = end) {
 		const enum kind kind = engine->kinds[i];
 		uint64_t bytes;
 
-		end = stretch_end(engine, i, slot->run.count);
-		bytes = gw_geom_run_bytes(geom, (struct gw_run){ slot->run.first + i, end - i });
+		end = stretch_end(engine, i, piece->run.count);
+		bytes = gw_geom_run_bytes(geom, (struct gw_run){ piece->run.first + i, end - i });
 		if (kind == KIND_SKIP_ZERO)
 			engine->stats.zero_skipped_bytes += bytes;
 		if (kind == KIND_SKIP_SAME)
 			engine->stats.same_skipped_bytes += bytes;
 		if (!is_written(kind))
 			continue;
-		assert(slot->segment_count < SEGMENTS_MAX);
-		slot->segments[slot->segment_count++] = (struct segment){
+		assert(piece->segment_count < segments_max(slot));
+		segments[piece->segment_count++] = (struct segment){
 			.is_zero = kind == KIND_ZERO,
-			.offset_bytes = gw_geom_offset_bytes(geom, slot->run.first + i),
+			.offset_bytes = gw_geom_offset_bytes(geom, piece->run.first + i),
 			.length_bytes = bytes,
 		};
 	}
@@ -474,29 +544,31 @@ static uint64_t length_at(const struct gw_engine *engine, enum gw_end end, uint6
 	return min_u64(round_up(length_bytes, info->align_bytes), info->size_bytes - offset_bytes);
 }
 
-static void submit_read(struct gw_engine *engine, struct slot *slot, enum gw_end end,
-			uint32_t index, char *data)
+static void submit_read(struct gw_engine *engine, struct slot *slot, struct piece *piece,
+			enum gw_end end, uint32_t index)
 {
+	char *const data = index == 0 ? slot->data : slot->target_data;
 	const struct gw_io io = {
 		.op = GW_IO_READ,
 		.end = end,
-		.data = data,
-		.offset_bytes = slot->offset_bytes,
-		.length_bytes = length_at(engine, end, slot->offset_bytes, slot->length_bytes),
+		.data = data + piece->at_bytes,
+		.offset_bytes = piece->offset_bytes,
+		.length_bytes = length_at(engine, end, piece->offset_bytes, piece->length_bytes),
 	};
 
-	slot->in_flight++;
-	gw_dev_submit(engine->config.dev, tag_of(engine, slot, index), &io);
+	piece->in_flight++;
+	gw_dev_submit(engine->config.dev, tag_of(engine, slot, piece, index), &io);
 }
 
-static void submit_segment(struct gw_engine *engine, struct slot *slot, uint32_t index)
+static void submit_segment(struct gw_engine *engine, struct slot *slot, struct piece *piece,
+			   uint32_t index)
 {
-	const struct segment *const segment = &slot->segments[index];
+	const struct segment *const segment = &segments_of(slot, piece)[index];
 	const uint32_t align_bytes = gw_dev_end(engine->config.dev, GW_TARGET)->align_bytes;
 	struct gw_io io = {
 		.op = GW_IO_WRITE,
 		.end = GW_TARGET,
-		.data = slot->data + (segment->offset_bytes - slot->offset_bytes),
+		.data = data_of(slot, piece) + (segment->offset_bytes - piece->offset_bytes),
 		.offset_bytes = segment->offset_bytes,
 		.length_bytes = round_up(segment->length_bytes, align_bytes),
 	};
@@ -507,7 +579,7 @@ static void submit_segment(struct gw_engine *engine, struct slot *slot, uint32_t
 		io.length_bytes = length_at(engine, GW_TARGET, segment->offset_bytes,
 					    segment->length_bytes);
 	}
-	gw_dev_submit(engine->config.dev, tag_of(engine, slot, index), &io);
+	gw_dev_submit(engine->config.dev, tag_of(engine, slot, piece, index), &io);
 }
 
 /* Law 3: one copy of a grain at a time. */
@@ -517,10 +589,10 @@ static void check_not_copying(const struct gw_engine *engine, struct gw_run run)
 		assert(!gw_bitmap_test(engine->config.copying, run.first + i));
 }
 
-static void start_copy(struct gw_engine *engine, struct gw_run run)
+static void start_copy(struct gw_engine *engine, struct slot *slot, struct gw_run run)
 {
 	const struct gw_engine_config *const config = &engine->config;
-	struct slot *const slot = bind_slot(engine, SLOT_READING, run);
+	struct piece *const piece = add_piece(engine, slot, PIECE_READING, run);
 
 	check_not_copying(engine, run);
 	/* Law 2: cleared, then read. The submission below is a barrier. */
@@ -530,64 +602,66 @@ static void start_copy(struct gw_engine *engine, struct gw_run run)
 		gw_bitmap_clear(config->unverified, run);
 	engine->slot_grains += run.count;
 	engine->stats.runs++;
-	submit_read(engine, slot, GW_SOURCE, 0, slot->data);
+	submit_read(engine, slot, piece, GW_SOURCE, 0);
 	if (config->compare)
-		submit_read(engine, slot, GW_TARGET, 1, slot->target_data);
+		submit_read(engine, slot, piece, GW_TARGET, 1);
 }
 
-static void start_writes(struct gw_engine *engine, struct slot *slot)
+static void start_writes(struct gw_engine *engine, struct slot *slot, struct piece *piece)
 {
 	const uint32_t align_bytes = gw_dev_end(engine->config.dev, GW_TARGET)->align_bytes;
 	uint64_t gap_grains = 1;
 
 	/* The last grain may end inside of a unit of the target: the rest of that is zero. */
-	memset(slot->data + slot->length_bytes, 0,
-	       round_up(slot->length_bytes, align_bytes) - slot->length_bytes);
-	look_at_grains(engine, slot);
-	while (melt_gaps(engine, slot->run.count, gap_grains) > SEGMENTS_MAX)
+	memset(data_of(slot, piece) + piece->length_bytes, 0,
+	       round_up(piece->length_bytes, align_bytes) - piece->length_bytes);
+	look_at_grains(engine, slot, piece);
+	while (melt_gaps(engine, piece->run.count, gap_grains) > segments_max(slot))
 		gap_grains *= 2;
-	cut_segments(engine, slot);
-	slot->state = SLOT_WRITING;
-	slot->in_flight = slot->segment_count;
-	for (uint32_t i = 0; i < slot->segment_count; i++)
-		submit_segment(engine, slot, i);
-	if (slot->segment_count == 0)
-		retire(engine, slot);
+	cut_segments(engine, slot, piece);
+	piece->state = PIECE_WRITING;
+	piece->in_flight = piece->segment_count;
+	for (uint32_t i = 0; i < piece->segment_count; i++)
+		submit_segment(engine, slot, piece, i);
+	if (piece->segment_count == 0)
+		retire(engine, slot, piece);
 }
 
-static void read_done(struct gw_engine *engine, struct slot *slot, uint32_t index, int result)
+static void read_done(struct gw_engine *engine, struct slot *slot, struct piece *piece,
+		      uint32_t index, int result)
 {
 	const enum gw_end end = index == 0 ? GW_SOURCE : GW_TARGET;
 
-	slot->in_flight--;
+	piece->in_flight--;
 	if (result < 0) {
-		slot->failed = true;
-		fail_io(engine, end, "read", slot->offset_bytes, slot->length_bytes, result);
+		piece->failed = true;
+		fail_io(engine, end, "read", piece->offset_bytes, piece->length_bytes, result);
 	} else if (end == GW_SOURCE) {
-		engine->stats.read_bytes += slot->length_bytes;
+		engine->stats.read_bytes += piece->length_bytes;
 	}
-	if (slot->in_flight > 0)
+	if (piece->in_flight > 0)
 		return;
-	if (slot->failed)
-		retire(engine, slot);
+	if (piece->failed)
+		retire(engine, slot, piece);
 	else
-		start_writes(engine, slot);
+		start_writes(engine, slot, piece);
 }
 
-static void write_done(struct gw_engine *engine, struct slot *slot, uint32_t index, int result)
+static void write_done(struct gw_engine *engine, struct slot *slot, struct piece *piece,
+		       uint32_t index, int result)
 {
-	struct segment *const segment = &slot->segments[index];
+	struct segment *const segment = &segments_of(slot, piece)[index];
 
 	if (segment->is_zero && result == -EOPNOTSUPP) {
 		/* The buffer holds these zeroes. */
 		engine->cannot_zero = true;
 		segment->is_zero = false;
-		submit_segment(engine, slot, index);
+		submit_segment(engine, slot, piece, index);
 		return;
 	}
-	slot->in_flight--;
+	piece->in_flight--;
 	if (result < 0) {
-		slot->failed = true;
+		piece->failed = true;
 		engine->knows_zero = false;
 		fail_io(engine, GW_TARGET, segment->is_zero ? "zero" : "write",
 			segment->offset_bytes, segment->length_bytes, result);
@@ -596,8 +670,8 @@ static void write_done(struct gw_engine *engine, struct slot *slot, uint32_t ind
 	} else {
 		engine->stats.written_bytes += segment->length_bytes;
 	}
-	if (slot->in_flight == 0)
-		retire(engine, slot);
+	if (piece->in_flight == 0)
+		retire(engine, slot, piece);
 }
 
 /* ---- batches ---- */
@@ -651,9 +725,13 @@ static void flush_failed(struct gw_engine *engine, int err)
 	engine->knows_zero = engine->trusts_target = false;
 	give_back_batch(engine, engine->flushing);
 	give_back_batch(engine, engine->filling);
-	for (uint32_t i = 0; i < engine->config.buffers; i++)
-		if (engine->slots[i].state == SLOT_WRITING)
-			engine->slots[i].doubtful = true;
+	for (uint32_t i = 0; i < engine->config.buffers; i++) {
+		struct slot *const slot = &engine->slots[i];
+
+		for (uint32_t j = 0; slot->pieces_left > 0 && j < slot->piece_count; j++)
+			if (slot->pieces[j].state == PIECE_WRITING)
+				slot->pieces[j].doubtful = true;
+	}
 	if (++engine->flush_failures < FLUSH_FAILURES_MAX) {
 		gw_say(engine->config.diag, GW_WARNING,
 		       "target: flush failed: %s; %llu bytes are copied again", strerror(-err),
@@ -702,6 +780,12 @@ static void flush_done(struct gw_engine *engine, int result)
 		settle(engine, engine->flushing, flush_ns);
 }
 
+/* Room for what is in slots, and for one more slot. */
+static bool batch_holds_slot(const struct gw_engine *engine)
+{
+	return engine->filling->run_count + engine->slot_pieces + PIECES_MAX <= BATCH_RUNS_MAX;
+}
+
 static bool batch_is_due(const struct gw_engine *engine)
 {
 	const struct batch *const batch = engine->filling;
@@ -710,8 +794,7 @@ static bool batch_is_due(const struct gw_engine *engine)
 		return false;
 	if (busy_slots(engine) == 0 && (engine->at_end || engine->err != 0))
 		return true;
-	return batch->bytes >= BATCH_BYTES_MAX ||
-	       batch->run_count + busy_slots(engine) >= BATCH_RUNS_MAX ||
+	return batch->bytes >= BATCH_BYTES_MAX || !batch_holds_slot(engine) ||
 	       gw_now_ns(engine->config.clock) - batch->opened_ns >= BATCH_NS_MAX;
 }
 
@@ -729,10 +812,10 @@ static bool start_flush(struct gw_engine *engine)
 	return true;
 }
 
-/* Room for one more run, all that is in slots counted: two batches at most are not durable. */
+/* Two batches at most are not durable. */
 static bool batch_has_room(const struct gw_engine *engine)
 {
-	if (engine->filling->run_count + busy_slots(engine) >= BATCH_RUNS_MAX)
+	if (!batch_holds_slot(engine))
 		return false;
 	return engine->filling->bytes < BATCH_BYTES_MAX || !engine->flush_in_flight;
 }
@@ -748,56 +831,84 @@ static void check_sums(const struct gw_engine *engine)
 	assert(gw_bitmap_count(engine->config.copying) == held_grains);
 }
 
-/* Finds what may start now. Return: true and *run; false: at_end, or pace_ns says when to ask again. */
-static bool next_run(struct gw_engine *engine, const struct gw_bitmap *bitmap, struct gw_run *run)
+/* Is it to wait for the pacer? Then pace_ns says how long. */
+static bool is_held_up(struct gw_engine *engine)
+{
+	const struct gw_pacer *const pacer = engine->config.pacer;
+	uint64_t wait_ns;
+
+	if (pacer->is_held)
+		return true;
+	if (pacer->bytes_per_s == 0)
+		return false;
+	wait_ns = gw_pacer_wait_ns(pacer, gw_now_ns(engine->config.clock));
+	if (wait_ns > 0)
+		engine->pace_ns = wait_ns;
+	return wait_ns > 0;
+}
+
+/*
+ * Finds what may start now in one slot: a long run, or short ones. Return: how
+ * many; 0: at_end, or no slot is free, or pace_ns says when to ask again.
+ */
+static uint32_t next_runs(struct gw_engine *engine, const struct gw_bitmap *bitmap,
+			  struct gw_run runs[PIECES_MAX])
 {
 	const struct gw_engine_config *const config = &engine->config;
-	uint32_t run_bytes;
+	const uint64_t short_grains = SHARING_BYTES_MAX >> config->geom.grain_shift;
+	uint64_t left_grains, bytes = 0, cursor;
+	uint32_t count = 0;
 
 	engine->pace_ns = UINT64_MAX;
-	if (engine->err != 0 || engine->at_end || engine->free_count == 0)
-		return false;
-	if (config->pacer->is_held)
-		return false;
-	if (config->pacer->bytes_per_s > 0) {
-		const uint64_t wait_ns =
-			gw_pacer_wait_ns(config->pacer, gw_now_ns(config->clock));
-
-		if (wait_ns > 0) {
-			engine->pace_ns = wait_ns;
-			return false;
-		}
+	if (engine->err != 0 || engine->at_end || engine->free_count == 0 || is_held_up(engine))
+		return 0;
+	left_grains = gw_pacer_run_bytes(config->pacer, config->geom.grain_bytes,
+					 config->run_bytes) / config->geom.grain_bytes;
+	cursor = engine->cursor;
+	while (count < PIECES_MAX && gw_bitmap_next_run(bitmap, &cursor, left_grains, &runs[count])) {
+		if (count > 0 && runs[count].count >= min_u64(short_grains, left_grains))
+			break;
+		engine->cursor = cursor;
+		left_grains -= runs[count].count;
+		bytes += gw_geom_run_bytes(&config->geom, runs[count]);
+		if (runs[count++].count >= short_grains || left_grains == 0)
+			break;
 	}
-	run_bytes = gw_pacer_run_bytes(config->pacer, config->geom.grain_bytes, config->run_bytes);
-	engine->at_end = !gw_bitmap_next_run(bitmap, &engine->cursor,
-					     run_bytes / config->geom.grain_bytes, run);
-	if (engine->at_end)
-		return false;
-	gw_pacer_book(config->pacer, gw_geom_run_bytes(&config->geom, *run),
-		      gw_now_ns(config->clock));
-	return true;
+	engine->at_end = count == 0;
+	if (count > 0)
+		gw_pacer_book(config->pacer, bytes, gw_now_ns(config->clock));
+	return count;
 }
 
 static void start_copies(struct gw_engine *engine)
 {
-	struct gw_run run;
+	struct gw_run runs[PIECES_MAX];
+	uint32_t count;
 
 	if (engine->at_end)
 		return;
-	while (batch_has_room(engine) && next_run(engine, engine->config.pending, &run))
-		start_copy(engine, run);
+	while (batch_has_room(engine) &&
+	       (count = next_runs(engine, engine->config.pending, runs)) > 0) {
+		struct slot *const slot = bind_slot(engine, count);
+
+		for (uint32_t i = 0; i < count; i++)
+			start_copy(engine, slot, runs[i]);
+	}
 	if (engine->at_end)
 		check_sums(engine);
 }
 
 static void start_verifies(struct gw_engine *engine)
 {
-	struct gw_run run;
+	struct gw_run runs[PIECES_MAX];
+	uint32_t count;
 
-	while (next_run(engine, engine->config.unverified, &run)) {
-		struct slot *const slot = bind_slot(engine, SLOT_VERIFYING, run);
+	while ((count = next_runs(engine, engine->config.unverified, runs)) > 0) {
+		struct slot *const slot = bind_slot(engine, count);
 
-		submit_read(engine, slot, GW_TARGET, 0, slot->data);
+		for (uint32_t i = 0; i < count; i++)
+			submit_read(engine, slot, add_piece(engine, slot, PIECE_VERIFYING, runs[i]),
+				    GW_TARGET, 0);
 	}
 }
 
@@ -816,52 +927,74 @@ static void say_difference(struct gw_engine *engine, uint64_t grain, uint64_t by
 				   "has no digest to compare with");
 }
 
-static void verify_done(struct gw_engine *engine, struct slot *slot, int result)
+static void verify_done(struct gw_engine *engine, struct slot *slot, struct piece *piece,
+			int result)
 {
 	const struct gw_engine_config *const config = &engine->config;
 
-	slot->in_flight--;
+	piece->in_flight--;
 	if (result < 0)
-		fail_io(engine, GW_TARGET, "read", slot->offset_bytes, slot->length_bytes, result);
-	for (uint64_t i = 0; result == 0 && i < slot->run.count; i++) {
-		const uint64_t grain = slot->run.first + i;
-		const uint64_t bytes = grain_bytes_of(engine, slot, i);
+		fail_io(engine, GW_TARGET, "read", piece->offset_bytes, piece->length_bytes,
+			result);
+	for (uint64_t i = 0; result == 0 && i < piece->run.count; i++) {
+		const uint64_t grain = piece->run.first + i;
+		const uint64_t bytes = grain_bytes_of(engine, piece, i);
 
-		if (gw_digest_of(slot->data + i * config->geom.grain_bytes, bytes) !=
+		if (gw_digest_of(data_of(slot, piece) + i * config->geom.grain_bytes, bytes) !=
 		    config->digests[grain]) {
 			say_difference(engine, grain, bytes);
 			result = -EILSEQ;
 		}
 	}
 	if (result == 0) {
-		gw_bitmap_clear(config->unverified, slot->run);
-		engine->stats.verified_bytes += slot->length_bytes;
+		gw_bitmap_clear(config->unverified, piece->run);
+		engine->stats.verified_bytes += piece->length_bytes;
 	}
-	free_slot(engine, slot);
+	end_piece(engine, slot, piece);
 }
 
 static void handle(struct gw_engine *engine, const struct gw_io_done *done)
 {
-	struct slot *const slot = &engine->slots[done->tag / SEGMENTS_MAX];
-	const uint32_t index = done->tag % SEGMENTS_MAX;
+	struct slot *slot;
+	struct piece *piece;
+	uint32_t index;
 
 	if (done->tag == flush_tag(engine)) {
 		flush_done(engine, done->result);
 		return;
 	}
-	assert(slot->in_flight > 0);
-	switch (slot->state) {
-	case SLOT_READING:
-		read_done(engine, slot, index, done->result);
+	slot = &engine->slots[done->tag / TAGS_MAX];
+	piece = &slot->pieces[done->tag % TAGS_MAX / slot->piece_tags];
+	index = done->tag % TAGS_MAX % slot->piece_tags;
+	assert(piece < &slot->pieces[slot->piece_count]);
+	assert(piece->in_flight > 0);
+	switch (piece->state) {
+	case PIECE_READING:
+		read_done(engine, slot, piece, index, done->result);
 		break;
-	case SLOT_WRITING:
-		write_done(engine, slot, index, done->result);
+	case PIECE_WRITING:
+		write_done(engine, slot, piece, index, done->result);
 		break;
-	case SLOT_VERIFYING:
-		verify_done(engine, slot, done->result);
+	case PIECE_VERIFYING:
+		verify_done(engine, slot, piece, done->result);
 		break;
-	case SLOT_FREE:
+	case PIECE_DONE:
 		assert(false);
+	}
+}
+
+static void abandon_slot(struct gw_engine *engine, struct slot *slot)
+{
+	if (slot->pieces_left == 0)
+		return;
+	for (uint32_t i = 0; i < slot->piece_count; i++) {
+		struct piece *const piece = &slot->pieces[i];
+
+		piece->failed = true;
+		if (piece->state == PIECE_VERIFYING)
+			end_piece(engine, slot, piece);
+		else if (piece->state != PIECE_DONE)
+			retire(engine, slot, piece);
 	}
 }
 
@@ -873,15 +1006,8 @@ static void abandon(struct gw_engine *engine, int err)
 	if (engine->err == 0)
 		engine->err = gw_fail_exit(engine->config.diag, GW_EXIT_IO, err,
 					   "the queue of I/Os broke: %s", strerror(-err));
-	for (uint32_t i = 0; i < engine->config.buffers; i++) {
-		struct slot *const slot = &engine->slots[i];
-
-		slot->failed = true;
-		if (slot->state == SLOT_VERIFYING)
-			free_slot(engine, slot);
-		else if (slot->state != SLOT_FREE)
-			retire(engine, slot);
-	}
+	for (uint32_t i = 0; i < engine->config.buffers; i++)
+		abandon_slot(engine, &engine->slots[i]);
 	give_back_batch(engine, engine->filling);
 	give_back_batch(engine, engine->flushing);
 }

@@ -46,7 +46,7 @@ struct gw_engine_config {
 	struct gw_geom geom;
 	struct gw_dev *dev;		/* borrowed; depth at least gw_engine_depth(buffers) */
 	void *slab;			/* gw_engine_slab_bytes(), aligned to 4096; what the dev registered */
-	uint32_t buffers;		/* slots */
+	uint32_t buffers;		/* slots: each for a long run, or for up to 32 short ones */
 	uint32_t run_bytes;		/* largest run, a power of two, grain to GW_RUN_BYTES_MAX */
 	bool compare;			/* read the target too and write only what differs (--resync) */
 	bool target_is_zero;		/* at the start every grain of the target reads as zeroes */

@@ -31,27 +31,33 @@ struct shape {
 	uint32_t grain_bytes, run_bytes;
 	uint64_t bytes_per_s;		/* slow enough for several batches */
 	bool compare, target_is_zero;
+	bool scattered;			/* only some grains are pending, the others are there already */
 };
 
 static const struct shape shapes[] = {
-	{ "one sector", 512, 512, 512, 4096, 4096, 0, false, false },
-	{ "one grain", 4096, 4096, 512, 4096, 65536, 0, false, true },
-	{ "odd file tail", 5 * 65536 + 1234, 4096, 4096, 4096, 131072, 0, false, false },
-	{ "odd tail, zero target", 3 * 65536 + 4097, 512, 4096, 4096, 65536, 100000, false, true },
-	{ "sectors of 512", 6 * 65536 + 512, 512, 512, 4096, 131072, 150000, false, false },
-	{ "sectors of 4096", 9 * 65536, 4096, 4096, 16384, 65536, 250000, false, false },
-	{ "512 to 4096, large grain", 12 * 65536 + 1536, 512, 4096, 65536, 65536, 0, false, false },
-	{ "long zeroes", 20 * 65536 + 512, 512, 512, 4096, 131072, 0, false, false },
-	{ "compare", 5 * 65536 + 7 * 512, 512, 512, 4096, 131072, 150000, true, false },
-	{ "compare, odd file tail", 3 * 65536 + 77, 4096, 4096, 4096, 65536, 0, true, false },
+	{ "one sector", 512, 512, 512, 4096, 4096, 0, false, false, false },
+	{ "one grain", 4096, 4096, 512, 4096, 65536, 0, false, true, false },
+	{ "odd file tail", 5 * 65536 + 1234, 4096, 4096, 4096, 131072, 0, false, false, false },
+	{ "odd tail, zero target", 3 * 65536 + 4097, 512, 4096, 4096, 65536, 100000, false, true, false },
+	{ "sectors of 512", 6 * 65536 + 512, 512, 512, 4096, 131072, 150000, false, false, false },
+	{ "sectors of 4096", 9 * 65536, 4096, 4096, 16384, 65536, 250000, false, false, false },
+	{ "512 to 4096, large grain", 12 * 65536 + 1536, 512, 4096, 65536, 65536, 0, false, false,
+	  false },
+	{ "long zeroes", 20 * 65536 + 512, 512, 512, 4096, 131072, 0, false, false, false },
+	{ "compare", 5 * 65536 + 7 * 512, 512, 512, 4096, 131072, 150000, true, false, false },
+	{ "compare, odd file tail", 3 * 65536 + 77, 4096, 4096, 4096, 65536, 0, true, false, false },
+	{ "scattered", 6 * 65536 + 512, 512, 512, 4096, 131072, 0, false, false, true },
+	{ "scattered, paced", 6 * 65536, 512, 4096, 4096, 65536, 250000, false, false, true },
+	{ "scattered, compare", 4 * 65536 + 77, 512, 512, 4096, 65536, 0, true, false, true },
 };
 
 #define SHAPES (sizeof(shapes) / sizeof(shapes[0]))
 
 /* Several batches whose runs fall into several writes each: some done, some not, when a flush fails. */
 static const struct shape busy_shapes[] = {
-	{ "busy, zero target", 40 * 65536, 512, 512, 4096, 32768, 1600000, false, true },
-	{ "busy, compare", 40 * 65536 + 512, 512, 512, 4096, 32768, 1600000, true, false },
+	{ "busy, zero target", 40 * 65536, 512, 512, 4096, 32768, 1600000, false, true, false },
+	{ "busy, compare", 40 * 65536 + 512, 512, 512, 4096, 32768, 1600000, true, false, false },
+	{ "busy, scattered", 40 * 65536 + 512, 512, 512, 4096, 131072, 1600000, false, false, true },
 };
 
 #define BUSY_SHAPES (sizeof(busy_shapes) / sizeof(busy_shapes[0]))
@@ -119,6 +125,37 @@ static void fill_target(struct rig *rig)
 		return;
 	for (uint64_t at = 0; at < rig->geom.size_bytes; at++)
 		target[at] = rig->shape->compare && at / 8192 % 3 != 0 ? source[at] : 0xa5;
+	gw_dev_model_harden(rig->model);
+}
+
+static bool is_first_pending(const struct rig *rig, uint64_t grain)
+{
+	return !rig->shape->scattered || mix(grain * 7 + 5) % 3 != 0;
+}
+
+/* What is not pending at the start was settled before, with its digest. */
+static void set_pending(struct rig *rig)
+{
+	const uint8_t *const source = gw_dev_model_bytes(rig->model, GW_SOURCE);
+	uint8_t *const target = gw_dev_model_bytes(rig->model, GW_TARGET);
+
+	for (uint64_t grain = 0; grain < rig->geom.size_grains; grain++) {
+		const struct gw_run run = { grain, 1 };
+		const uint64_t at = gw_geom_offset_bytes(&rig->geom, grain);
+		const uint64_t bytes = gw_geom_run_bytes(&rig->geom, run);
+
+		if (is_first_pending(rig, grain)) {
+			gw_bitmap_set(&rig->pending, run);
+			continue;
+		}
+		memcpy(target + at, source + at, bytes);
+		rig->digests[grain] = gw_digest_of(source + at, bytes);
+	}
+	if (!rig->shape->scattered)
+		return;
+	/* Whoever wrote it wrote the last unit whole. */
+	for (uint64_t at = rig->geom.size_bytes; at % rig->shape->target_align != 0; at++)
+		target[at] = 0;
 	gw_dev_model_harden(rig->model);
 }
 
@@ -243,9 +280,9 @@ static struct rig *new_rig(const struct shape *shape, uint64_t seed)
 		err = gw_bitmap_create(bitmaps[i], rig->geom.size_grains);
 		assert(err == 0);
 	}
-	gw_bitmap_set(&rig->pending, (struct gw_run){ 0, rig->geom.size_grains });
 	rig->digests = calloc(rig->geom.size_grains, sizeof(*rig->digests));
 	assert(rig->digests != NULL);
+	set_pending(rig);
 	rig->slab = new_slab(shape);
 	gw_pacer_set(&rig->pacer, shape->bytes_per_s, 0);
 	rig->config = config_of(rig);

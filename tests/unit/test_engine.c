@@ -159,6 +159,30 @@ Test(engine, copies_what_is_pending_and_no_neighbour)
 	cr_expect(memcmp(target, gw_dev_model_durable(model), SIZE_BYTES) == 0);
 }
 
+/* 4 KiB here and there are not bound by the number of slots. */
+Test(engine, short_runs_share_a_slot)
+{
+	const struct gw_clock *const clock = gw_dev_model_clock(model);
+	uint64_t began_ns = gw_now_ns(clock), one_ns;
+
+	mark(&pending, 1000, 1);
+	copy_all();
+	one_ns = gw_now_ns(clock) - began_ns;
+	for (uint64_t grain = 0; grain < 128; grain++)
+		mark(&pending, grain * 3, 1 + grain % 2);
+	mark(&pending, 500, 300);
+	began_ns = gw_now_ns(clock);
+	cr_expect(copy_all()->runs == 1 + 128 + 2, "each of them is read and written on its own");
+	cr_expect(gw_now_ns(clock) - began_ns < 128 / BUFFERS * one_ns / 2);
+	for (uint64_t grain = 0; grain < 128; grain++)
+		cr_expect(is_same(grain * 3, 1 + grain % 2));
+	cr_expect(is_same(500, 300));
+	cr_expect(target[2 * GRAIN] == 0);
+	cr_expect(gw_engine_stats(engine)->settled_bytes == (1 + 128 + 64 + 300) * GRAIN);
+	cr_expect(gw_engine_verify(engine) == 0);
+	cr_expect(gw_engine_stats(engine)->verified_bytes == (1 + 128 + 64 + 300) * GRAIN);
+}
+
 Test(engine, the_last_grain_is_what_the_source_has_of_it)
 {
 	const struct gw_engine_stats *stats;
