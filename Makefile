@@ -32,7 +32,7 @@ PACKAGES := libbpf liburing libxxhash json-c blkid
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes
 INCLUDES := -Iinclude -Isrc/base -Isrc/data -Isrc/format -Isrc/device -Isrc/track \
-	-Isrc/handoff -Isrc/observe -Ireplicator -Itests/support -isystem $(GEN)
+	-Isrc/handoff -Isrc/observe -Ireplicator -Itools/ssd -Itests/support -isystem $(GEN)
 BASE_CPPFLAGS := -D_GNU_SOURCE $(INCLUDES)
 BASE_CFLAGS := -std=gnu11 $(WARNINGS) -pthread -fno-omit-frame-pointer
 LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null || \
@@ -56,6 +56,9 @@ werror := $(if $(WERROR),-Werror $(if $(is_clang),,$(guesses:%=-Wno-error=%)))
 sources = $(sort $(wildcard $(1)))
 lib_src := $(call sources,src/*/*.c) $(call sources,replicator/*.c)
 tool_src := $(call sources,tools/godwit/*.c)
+# The software SSD: a program of its own. What is not its main() is linked into the tests, too.
+ssd_main_src := tools/ssd/ssd_main.c
+ssd_src := $(filter-out $(ssd_main_src),$(call sources,tools/ssd/*.c))
 bpf_src := $(call sources,bpf/*.bpf.c)
 support_src := $(call sources,tests/support/*.c)
 unit_src := $(call sources,tests/unit/*.c)
@@ -73,6 +76,7 @@ programs = $(patsubst tests/%.c,$(1)/%,$(filter tests/$(2)/%,$(program_src)))
 skeletons := $(patsubst bpf/%.bpf.c,$(GEN)/%.skel.h,$(bpf_src))
 library := $(B)/libgodwit.a
 godwit := $(B)/godwit
+ssd := $(B)/godwit-ssd
 unit_bin := $(if $(unit_src),$(B)/unit/unit)
 prop_bin := $(call programs,$(B),prop)
 fault_bin := $(call programs,$(B),fault)
@@ -101,7 +105,7 @@ keep = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || \
 remake = +$(Q)$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc))
 
 .PHONY: all FORCE
-all: $(library) $(if $(tool_src),$(godwit)) $(B)/godwit.pc ## library, program (the default)
+all: $(library) $(if $(tool_src),$(godwit)) $(ssd) $(B)/godwit.pc ## library, programs (the default)
 
 $(B)/compile.stamp: FORCE
 	$(call keep,$(CC) $(compile_flags))
@@ -109,10 +113,12 @@ $(B)/library.stamp: FORCE
 	$(call keep,$(lib_src))
 $(B)/program.stamp: FORCE
 	$(call keep,$(CC) $(link_flags) $(LIBS) $(tool_src))
+$(B)/ssd.stamp: FORCE
+	$(call keep,$(CC) $(link_flags) $(LIBS) $(ssd_src))
 $(B)/test.stamp: FORCE
-	$(call keep,$(CC) $(link_flags) $(LIBS) $(unit_src) $(support_src))
+	$(call keep,$(CC) $(link_flags) $(LIBS) $(unit_src) $(support_src) $(ssd_src))
 $(FUZZ)/compile.stamp: FORCE
-	$(call keep,$(CLANG) $(fuzz_flags) $(lib_src))
+	$(call keep,$(CLANG) $(fuzz_flags) $(lib_src) $(ssd_src))
 
 $(B)/obj/%.o: %.c $(B)/compile.stamp | $(skeletons)
 	$(call say,CC,$<)
@@ -124,6 +130,10 @@ $(library): $(call objects,$(lib_src)) $(B)/library.stamp
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
 $(godwit): $(call objects,$(tool_src)) $(library) $(B)/program.stamp
+	$(call say,LD,$@)
+	$(Q)$(CC) $(link_flags) -o $@ $(filter %.o,$^) $(library) $(LIBS)
+
+$(ssd): $(call objects,$(ssd_main_src) $(ssd_src)) $(library) $(B)/ssd.stamp
 	$(call say,LD,$@)
 	$(Q)$(CC) $(link_flags) -o $@ $(filter %.o,$^) $(library) $(LIBS)
 
@@ -148,7 +158,7 @@ $(GEN)/%.skel.h: $(O)/bpf/%.bpf.o
 	$(Q)$(BPFTOOL) gen skeleton $< name $* >$@
 
 # Test programs: each one with the library and tests/support.
-$(B)/unit/unit: $(call objects,$(unit_src) $(support_src)) $(library) $(B)/test.stamp
+$(B)/unit/unit: $(call objects,$(unit_src) $(support_src) $(ssd_src)) $(library) $(B)/test.stamp
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(link_flags) -o $@ $(filter %.o,$^) $(library) -lcriterion $(LIBS)
@@ -180,7 +190,10 @@ $(FUZZ)/obj/%.o: %.c $(FUZZ)/compile.stamp | $(skeletons)
 $(FUZZ)/libgodwit.a: $(call fuzz_objects,$(lib_src)) $(FUZZ)/compile.stamp
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
-$(fuzz_bin): $(FUZZ)/%: $(FUZZ)/obj/tests/fuzz/%.o $(FUZZ)/libgodwit.a
+$(FUZZ)/libssd.a: $(call fuzz_objects,$(ssd_src)) $(FUZZ)/compile.stamp
+	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+$(fuzz_bin): $(FUZZ)/%: $(FUZZ)/obj/tests/fuzz/%.o $(FUZZ)/libssd.a $(FUZZ)/libgodwit.a
 	$(call say,LD,$@)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 
@@ -264,7 +277,8 @@ sbindir := $(PREFIX)/sbin
 libdir := $(PREFIX)/lib
 mandir := $(PREFIX)/share/man
 docdir := $(PREFIX)/share/doc/godwit
-installed = 755:$(godwit):$(sbindir)/godwit 644:$(library):$(libdir)/libgodwit.a \
+installed = 755:$(godwit):$(sbindir)/godwit 755:$(ssd):$(sbindir)/godwit-ssd \
+	644:$(library):$(libdir)/libgodwit.a \
 	$(foreach h,$(call sources,include/godwit/*.h),644:$(h):$(PREFIX)/include/godwit/$(notdir $(h))) \
 	644:$(B)/godwit.pc:$(libdir)/pkgconfig/godwit.pc \
 	644:$(B)/godwit.bash:$(PREFIX)/share/bash-completion/completions/godwit \
@@ -287,6 +301,7 @@ help: ## this list
 
 install uninstall: SHELL := /bin/bash
 
-every_src := $(lib_src) $(tool_src) $(support_src) $(unit_src) $(program_src) tools/demo/writer.c tools/lab/agent.c
+every_src := $(lib_src) $(tool_src) $(ssd_main_src) $(ssd_src) $(support_src) $(unit_src) $(program_src) \
+	tools/demo/writer.c tools/lab/agent.c
 -include $(wildcard $(patsubst %.c,$(B)/obj/%.d,$(every_src)) \
-	$(patsubst %.c,$(FUZZ)/obj/%.d,$(lib_src) $(fuzz_src)) $(O)/bpf/*.d)
+	$(patsubst %.c,$(FUZZ)/obj/%.d,$(lib_src) $(ssd_src) $(fuzz_src)) $(O)/bpf/*.d)

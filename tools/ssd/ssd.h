@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The parts of the software SSD and how they hang together.
+ *
+ *   port      what a client is connected to: its guest memory, its interrupts, its PCI function
+ *   ctrl      the NVMe controller behind it: registers, queues, features
+ *   subsys    what the controllers share: namespaces, and the state of live migration
+ *
+ * Threads: one reader per port, which never waits for I/O; one worker per controller, which
+ * executes its commands one after the other. Locks, outermost first: subsys->ns_lock, ns->lock,
+ * subsys->lm_lock, ctrl->lock, port->lock, map->lock. No lock but those of the namespaces is held
+ * while waiting for anything.
+ */
+#ifndef GW_SSD_H
+#define GW_SSD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <godwit/nvme_abi.h>
+
+#include "dma_map.h"
+#include "err.h"
+#include "ssd_ns.h"
+
+#define GW_SSD_QUEUES_MAX 32u		/* I/O queue pairs of a controller */
+#define GW_SSD_VECTORS (GW_SSD_QUEUES_MAX + 1)
+#define GW_SSD_MQES 1023u		/* 0-based */
+#define GW_SSD_PAGE_BYTES 4096u		/* CC.MPS 0 is all there is */
+#define GW_SSD_MDTS 8u			/* 2^8 pages: 1 MiB */
+#define GW_SSD_XFER_BYTES_MAX (GW_SSD_PAGE_BYTES << GW_SSD_MDTS)
+#define GW_SSD_PIECES_MAX ((1u << GW_SSD_MDTS) + 1)
+#define GW_SSD_AERS_MAX 8u
+#define GW_SSD_EVENTS_MAX 32u
+#define GW_SSD_NAMESPACES_MAX 32u
+#define GW_SSD_CONTROLLERS_MAX 16u
+#define GW_SSD_ERRORS_MAX 64u		/* entries of the error log */
+#define GW_SSD_COPY_RANGES_MAX 128u
+#define GW_SSD_CDQS_MAX 8u
+#define GW_SSD_TRACK_RANGES_MAX 128u
+
+/* ---- Configuration ----------------------------------------------------------------------------- */
+
+/* The limits of live migration that Identify names (8.1 of the dossier; Base 8.1.12). */
+struct gw_lm_limits {
+	uint16_t cdqs, cdqs_subsystem;		/* MCUDMQ, MNSUDMQ */
+	uint16_t pages_max;			/* MCDQPC; 0: not reported */
+	uint16_t ranges_max, ranges_subsystem;	/* MCMR, NMCMR; 0: not reported */
+	uint16_t track_ranges, track_ranges_subsystem;	/* CMMRTD, NMMRTD */
+	uint8_t granularity_min, granularity_max;	/* MINMRTG, MAXMRTG */
+};
+
+struct gw_ssd_config {
+	char serial[21], model[41], firmware[9], nqn[224];
+	uint64_t namespace_bytes;	/* of the first one, where there is none yet */
+	uint64_t capacity_bytes;
+	uint64_t cache_bytes;		/* of each namespace */
+	uint8_t lbads;
+	bool has_migration;		/* the first controller manages migrations */
+	bool is_merging;		/* neighbouring changes become one entry of the log */
+	uint32_t unit_blocks;		/* TLBAAG */
+	struct gw_lm_limits lm;
+};
+
+void gw_ssd_config_init(struct gw_ssd_config *config);
+
+/* ---- Port --------------------------------------------------------------------------------------- */
+
+struct gw_ctrl;
+struct gw_subsys;
+
+struct gw_port {
+	struct gw_ctrl *ctrl;
+	struct gw_dma_map map;
+	pthread_mutex_t lock;		/* of all below */
+	uint8_t config[4096];		/* PCI configuration space */
+	int vector_fd[GW_SSD_VECTORS];	/* eventfds; -1: none */
+	bool is_owed[GW_SSD_VECTORS];	/* an interrupt that found no eventfd */
+	atomic_bool is_bus_master;	/* else no DMA: of the command register */
+	bool is_negotiated;		/* the reader's alone: VERSION was the first message */
+};
+
+int gw_port_init(struct gw_port *port, struct gw_ctrl *ctrl);
+void gw_port_fini(struct gw_port *port);
+/* The client is gone: controller reset, memory and eventfds forgotten. */
+void gw_port_disconnect(struct gw_port *port);
+/* As DEVICE_RESET: controller and configuration space. Descriptors and memory stay. */
+void gw_port_reset(struct gw_port *port);
+void gw_port_interrupt(struct gw_port *port, uint32_t vector);
+/* Takes fd over; -1: none from now on. */
+void gw_port_set_vector(struct gw_port *port, uint32_t vector, int fd);
+
+/* ssd_pci.c: both check nothing but offset + bytes <= 4096, which the caller has. */
+void gw_pci_init(struct gw_port *port);
+void gw_pci_read(struct gw_port *port, uint32_t offset, void *to, uint32_t bytes);
+/* Return: true: a function level reset was asked for. */
+bool gw_pci_write(struct gw_port *port, uint32_t offset, const void *from, uint32_t bytes);
+
+/* ---- Controller -------------------------------------------------------------------------------- */
+
+struct gw_sq {
+	bool is_live;
+	uint16_t cqid, priority;
+	uint32_t size, head, tail;	/* entries */
+	uint64_t base;
+};
+
+struct gw_cq {
+	bool is_live, has_interrupts;
+	uint16_t vector;
+	bool phase;			/* of the next entry */
+	uint32_t size, head, tail, sqs;	/* sqs: that post here */
+	uint32_t unsignalled;		/* posted since the last interrupt */
+	uint64_t base;
+};
+
+struct gw_event {
+	uint32_t dw0, dw1;
+};
+
+struct gw_features {
+	uint32_t arbitration, power, temperature, error_recovery, write_cache, coalescing;
+	uint32_t write_atomicity, async_events, keep_alive;
+	uint32_t vector[GW_SSD_VECTORS];
+	uint64_t timestamp_ms, timestamp_at_ns;
+	uint8_t timestamp_origin;
+	uint8_t host_id[16], host_behavior[512];
+	uint16_t queues;		/* 0-based, as it was granted; both kinds */
+};
+
+/* Memory that a command reads or writes, in pieces. */
+struct gw_xfer {
+	struct iovec iov[GW_SSD_PIECES_MAX];
+	uint64_t iova[GW_SSD_PIECES_MAX];
+	int pieces;
+	uint64_t bytes;
+};
+
+struct gw_cmd {
+	struct gw_ctrl *ctrl;
+	struct gw_nvme_sqe sqe;
+	uint16_t sqid;
+	uint64_t generation;		/* of the controller when it was fetched */
+	unsigned int epoch;		/* of the map; see gw_cmd_park() */
+	uint32_t dw0, dw1;		/* of its completion */
+	bool is_kept;			/* no completion now: an asynchronous event request */
+	struct gw_xfer xfer;
+};
+
+struct gw_counters {
+	uint64_t commands, read_commands, write_commands, blocks_read, blocks_written;
+	uint64_t bytes_read, bytes_written, errors, media_errors, power_cycles, unsafe_shutdowns;
+};
+
+/* Track Memory Changes of one controller: what it wrote to its host's memory. */
+struct gw_memory_track {
+	atomic_bool is_on;
+	pthread_mutex_t lock;		/* of all below; innermost, as port->lock */
+	uint8_t granularity;		/* 2^n x 4 KiB */
+	uint32_t ranges;
+	struct nvme_track_range range[GW_SSD_TRACK_RANGES_MAX];
+	uint64_t *bits[GW_SSD_TRACK_RANGES_MAX];
+};
+
+/* Parts of a controller state on their way in (Migration Send, Set Controller State). */
+struct gw_state_parts {
+	bool is_open;
+	uint8_t csvi, csuuidi;
+	uint64_t bytes;			/* the end of what has come */
+	uint8_t *data, *seen;		/* seen: a bit for each dword */
+};
+
+struct gw_ctrl {
+	struct gw_subsys *ss;
+	struct gw_port *port;
+	uint16_t cntlid;
+	uint32_t index;			/* in ss->ctrl: cntlid - 1 */
+	bool is_manager;
+	bool has_thread;
+	pthread_t thread;
+
+	pthread_mutex_t lock;		/* of all below, down to the next remark */
+	pthread_cond_t wake;		/* the worker waits; others for busy to end */
+	bool is_stopping;		/* the process ends */
+	bool is_suspended;
+	bool is_busy;			/* a command is being executed */
+	bool is_shutting_down;		/* CC.SHN was set: flush, then say so */
+	uint64_t generation;		/* goes up with every reset */
+	uint32_t cc, csts, aqa;
+	uint64_t asq, acq;
+	struct gw_sq sq[GW_SSD_QUEUES_MAX + 1];
+	struct gw_cq cq[GW_SSD_QUEUES_MAX + 1];
+	uint32_t next_sq;
+	uint16_t aer[GW_SSD_AERS_MAX];
+	uint32_t aers;
+	struct gw_event event[GW_SSD_EVENTS_MAX];
+	uint32_t events;
+	uint8_t masked_events;		/* a bit for each type that waits for its log page to be read */
+	struct gw_features feature;
+	struct nvme_log_error_entry error[GW_SSD_ERRORS_MAX];
+	uint64_t errors;		/* ever */
+	uint32_t changed_namespaces;	/* a bit for each */
+	uint64_t keep_alive_ns;		/* when the last command came */
+	struct gw_counters counters;
+
+	struct gw_cmd cmd;		/* the worker's: the command it executes */
+	uint8_t *bounce;		/* the worker's: GW_SSD_XFER_BYTES_MAX, for Compare and Copy */
+	struct gw_memory_track track;
+	struct gw_state_parts parts;	/* the managing controller's worker's */
+};
+
+struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag);
+void gw_ctrl_destroy(struct gw_ctrl *c);
+int gw_ctrl_start(struct gw_ctrl *c);	/* its worker */
+void gw_ctrl_stop(struct gw_ctrl *c);
+/* One turn of the worker, for those who have no thread. Return: false: nothing to do. */
+bool gw_ctrl_step(struct gw_ctrl *c);
+
+/* Controller Level Reset, from the reader: on return nothing of the old life goes on. */
+void gw_ctrl_reset(struct gw_ctrl *c);
+void gw_ctrl_wake(struct gw_ctrl *c);
+/* BAR 0. bytes is 4 or 8, offset a multiple of it. */
+uint64_t gw_ctrl_read(struct gw_ctrl *c, uint32_t offset, uint32_t bytes);
+void gw_ctrl_write(struct gw_ctrl *c, uint32_t offset, uint64_t value, uint32_t bytes);
+uint64_t gw_ctrl_cap(void);
+uint32_t gw_ctrl_version(const struct gw_ctrl *c);
+/* Reports an event; c->lock is held by the caller. */
+void gw_ctrl_event_locked(struct gw_ctrl *c, uint32_t dw0, uint32_t dw1);
+void gw_ctrl_event(struct gw_ctrl *c, uint32_t dw0, uint32_t dw1);
+/* Takes back events that were not reported yet: those whose dw0 and dw1 are these. */
+void gw_ctrl_take_event(struct gw_ctrl *c, uint32_t dw0, uint32_t dw1);
+/* A fault that ends it: CSTS.CFS. c->lock is held. */
+void gw_ctrl_fail_locked(struct gw_ctrl *c);
+
+/* ssd_queue.c: c->lock is held by the caller. */
+struct gw_sq *gw_queue_next(struct gw_ctrl *c, uint16_t *sqid);
+void gw_queue_doorbell(struct gw_ctrl *c, uint32_t offset, uint32_t value);
+bool gw_queue_has_room(const struct gw_cq *cq);
+/* Return: false: the entry could not be read; the controller has failed. */
+bool gw_queue_fetch(struct gw_ctrl *c, struct gw_sq *sq, struct gw_nvme_sqe *sqe);
+void gw_queue_post(struct gw_ctrl *c, uint16_t sqid, uint16_t cid, uint16_t status, uint32_t dw0,
+		   uint32_t dw1);
+void gw_queue_signal(struct gw_ctrl *c, bool is_all);
+void gw_queue_open_admin(struct gw_ctrl *c);
+void gw_queue_close_all(struct gw_ctrl *c);
+uint16_t gw_queue_create_cq(struct gw_cmd *cmd);	/* takes c->lock itself, as the next three do */
+uint16_t gw_queue_create_sq(struct gw_cmd *cmd);
+uint16_t gw_queue_delete_cq(struct gw_cmd *cmd);
+uint16_t gw_queue_delete_sq(struct gw_cmd *cmd);
+
+/* ---- Commands: each returns an enum nvme_status ------------------------------------------------ */
+
+/* ssd_xfer.c: the memory behind PRP 1 and 2. is_to_host: the command writes it. */
+uint16_t gw_xfer_map(struct gw_cmd *cmd, uint64_t bytes, bool is_to_host);
+/* All of it has been written to: for the tracking of memory. */
+void gw_xfer_written(struct gw_cmd *cmd);
+/* A whole structure to or from the host, cut where the command's buffer ends. */
+uint16_t gw_xfer_to_host(struct gw_cmd *cmd, const void *from, uint64_t bytes);
+uint16_t gw_xfer_from_host(struct gw_cmd *cmd, void *to, uint64_t bytes);
+void gw_xfer_copy(const struct gw_xfer *xfer, uint64_t offset, void *memory, uint64_t bytes,
+		  bool is_to_host);
+/* Steps out of guest memory, to wait for something. gw_cmd_unpark(): false: reset meanwhile. */
+void gw_cmd_park(struct gw_cmd *cmd);
+bool gw_cmd_unpark(struct gw_cmd *cmd);
+bool gw_cmd_is_stale(struct gw_cmd *cmd);
+
+uint16_t gw_admin_execute(struct gw_cmd *cmd);
+uint16_t gw_identify(struct gw_cmd *cmd);
+uint16_t gw_features_set(struct gw_cmd *cmd);
+uint16_t gw_features_get(struct gw_cmd *cmd);
+void gw_features_init(struct gw_features *feature);
+uint16_t gw_log_page(struct gw_cmd *cmd);
+uint16_t gw_admin_format(struct gw_cmd *cmd);
+uint16_t gw_admin_sanitize(struct gw_cmd *cmd);
+uint16_t gw_admin_namespace_management(struct gw_cmd *cmd);
+uint16_t gw_admin_namespace_attachment(struct gw_cmd *cmd);
+/* second: of a fused pair, else NULL; *status_second is its status. */
+uint16_t gw_io_execute(struct gw_cmd *cmd, const struct gw_nvme_sqe *second,
+		       uint16_t *status_second);
+uint16_t gw_io_lba_status(struct gw_cmd *cmd);
+
+/* ---- Live migration ----------------------------------------------------------------------------- */
+
+/* A Controller Data Queue of the one type there is: the log of a controller's changes. */
+struct gw_cdq {
+	bool is_live, is_logging, is_held, has_trigger;	/* held: its controller is suspended */
+	bool is_first_due;		/* nothing was posted yet since it began */
+	bool has_pending;		/* a range that waits for its neighbour */
+	bool phase;
+	uint16_t id;
+	struct gw_ctrl *owner;		/* in whose host's memory it is */
+	struct gw_ctrl *logged;
+	uint32_t slots, head, tail, trigger;
+	uint32_t pages;			/* 0: contiguous from base */
+	uint64_t base, *page;
+	struct nvme_lba_change pending;
+	uint64_t posted, lost;
+};
+
+uint16_t gw_cdq_command(struct gw_cmd *cmd);
+uint16_t gw_cdq_set_feature(struct gw_cmd *cmd);
+uint16_t gw_cdq_get_feature(struct gw_cmd *cmd);
+uint16_t gw_cdq_track(struct gw_cmd *cmd);		/* Track Send, Log User Data Changes */
+/* Blocks of a namespace have changed through c. */
+void gw_cdq_log(struct gw_ctrl *c, uint32_t nsid, uint64_t slba, uint64_t count, bool is_deallocated);
+/* The controller has nothing to do: what waits for its neighbour waits no longer. */
+void gw_cdq_idle(struct gw_ctrl *c);
+void gw_cdq_suspended(struct gw_ctrl *c, bool is_deleting);
+void gw_cdq_resumed(struct gw_ctrl *c);
+void gw_cdq_delete_of(struct gw_ctrl *owner);
+
+uint16_t gw_track_send(struct gw_cmd *cmd);		/* Track Send, Track Memory Changes */
+uint16_t gw_track_receive(struct gw_cmd *cmd);
+/* c has written to its host's memory. */
+void gw_track_note(struct gw_ctrl *c, uint64_t iova, uint64_t bytes);
+void gw_track_stop_all(struct gw_subsys *ss);
+
+uint16_t gw_lm_send(struct gw_cmd *cmd);
+uint16_t gw_lm_receive(struct gw_cmd *cmd);
+/* The controller that suspended others was reset. */
+void gw_lm_manager_reset(struct gw_ctrl *c);
+bool gw_lm_any_suspended(struct gw_subsys *ss);
+/* The controller of that number, if it may be migrated; NULL else. */
+struct gw_ctrl *gw_lm_find(struct gw_subsys *ss, uint16_t cntlid);
+
+extern const uint8_t gw_state_uuid[16];			/* of our vendor specific state */
+/* The state of c; csvi and csuuidi 0: that half is left out. Return: bytes, or negative errno. */
+int64_t gw_state_get(struct gw_ctrl *c, bool with_nvme, bool with_vendor, uint8_t **out,
+		     bool *was_suspended);
+/* Verify, and make c so; it stays as it was unless NVME_SC_SUCCESS is returned. */
+uint16_t gw_state_set(struct gw_ctrl *c, bool with_nvme, bool with_vendor, const uint8_t *data,
+		      uint64_t bytes);
+
+/* ---- Subsystem ---------------------------------------------------------------------------------- */
+
+struct gw_subsys {
+	struct gw_ssd_config config;
+	int dir_fd;
+	pthread_rwlock_t ns_lock;	/* of ns: who does I/O holds it shared */
+	struct gw_ns *ns[GW_SSD_NAMESPACES_MAX];	/* by NSID - 1 */
+	struct gw_ctrl *ctrl[GW_SSD_CONTROLLERS_MAX];
+	uint32_t ctrls;
+	uint16_t sanitize_status;	/* as in the log page */
+	uint32_t sanitize_dw10;
+	pthread_mutex_t lm_lock;	/* of the queues, and of who is tracked */
+	struct gw_cdq cdq[GW_SSD_CDQS_MAX];
+	uint16_t next_cdq;
+	uint32_t track_ranges_used;
+};
+
+/*
+ * Opens the store in directory dir: the namespaces that are described there, or a first one as
+ * config says. Return: 0 or negative errno, said in diag.
+ */
+int gw_subsys_open(struct gw_subsys *ss, const char *dir, const struct gw_ssd_config *config,
+		   struct gw_diag *diag);
+void gw_subsys_close(struct gw_subsys *ss);	/* destroys its controllers, too */
+/*
+ * ns_lock is held for writing (or nobody else is there yet): a namespace of that number, which is
+ * free, attached to the controllers in the mask; an old one goes, and its files. Neither saves.
+ */
+int gw_subsys_create(struct gw_subsys *ss, uint32_t nsid, uint64_t bytes, uint8_t lbads,
+		     uint64_t attached, struct gw_ns **out, struct gw_diag *diag);
+void gw_subsys_delete(struct gw_subsys *ss, uint32_t nsid);
+/* Writes the description of the namespaces; ns_lock is held. */
+int gw_subsys_save(struct gw_subsys *ss, struct gw_diag *diag);
+/* A power cut: caches are lost, controllers are reset. Return: sectors lost. */
+uint64_t gw_subsys_power_cut(struct gw_subsys *ss, uint64_t torn_seed);
+/* ns_lock is held. Return: NULL: no such namespace, or not attached to c (NULL: to anyone). */
+struct gw_ns *gw_subsys_find(struct gw_subsys *ss, const struct gw_ctrl *c, uint32_t nsid);
+uint64_t gw_subsys_used_bytes(const struct gw_subsys *ss);
+/* Every controller in the mask hears that a namespace changed. */
+void gw_subsys_changed(struct gw_subsys *ss, uint64_t mask, uint32_t nsid);
+
+#endif

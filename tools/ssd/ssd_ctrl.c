@@ -1,0 +1,512 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A controller: its registers, its worker, its events. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "clock.h"
+#include "ssd.h"
+
+/* ---- Registers ----------------------------------------------------------------------------------- */
+
+uint64_t gw_ctrl_cap(void)
+{
+	return (uint64_t)GW_SSD_MQES | NVME_CAP_CQR | UINT64_C(20) << NVME_CAP_TO_SHIFT |
+	       NVME_CAP_CSS_NVM;
+}
+
+uint32_t gw_ctrl_version(const struct gw_ctrl *c)
+{
+	(void)c;
+	return NVME_VERSION_2_1;
+}
+
+static uint64_t read_register(const struct gw_ctrl *c, uint32_t offset)
+{
+	switch (offset) {
+	case NVME_REG_CAP:
+		return gw_ctrl_cap();
+	case NVME_REG_VS:
+		return gw_ctrl_version(c);
+	case NVME_REG_CC:
+		return c->cc;
+	case NVME_REG_CSTS:
+		return c->csts;
+	case NVME_REG_AQA:
+		return c->aqa;
+	case NVME_REG_ASQ:
+		return c->asq;
+	case NVME_REG_ACQ:
+		return c->acq;
+	default:
+		return 0;
+	}
+}
+
+uint64_t gw_ctrl_read(struct gw_ctrl *c, uint32_t offset, uint32_t bytes)
+{
+	uint64_t value;
+
+	pthread_mutex_lock(&c->lock);
+	value = read_register(c, offset & ~4u);
+	/* Either half of the wide ones; the narrow ones stand for themselves. */
+	if ((offset & ~4u) == NVME_REG_CAP || (offset & ~4u) == NVME_REG_ASQ ||
+	    (offset & ~4u) == NVME_REG_ACQ)
+		value = (offset & 4) != 0 ? value >> 32 : value;
+	else
+		value = read_register(c, offset) |
+			(bytes == 8 ? read_register(c, offset + 4) << 32 : 0);
+	pthread_mutex_unlock(&c->lock);
+	return bytes == 4 ? (uint32_t)value : value;
+}
+
+static bool can_enable(const struct gw_ctrl *c)
+{
+	return NVME_CC_MPS(c->cc) == 0 && NVME_CC_CSS(c->cc) == 0 && NVME_CC_AMS(c->cc) == 0 &&
+	       (c->aqa & 0xfff) > 0 && (c->aqa >> 16 & 0xfff) > 0;
+}
+
+/* What a Controller Level Reset takes away; the admin queue's place stays. */
+static void reset_locked(struct gw_ctrl *c)
+{
+	c->generation++;
+	c->csts = 0;
+	c->is_suspended = false;
+	c->is_shutting_down = false;
+	gw_queue_close_all(c);
+	c->aers = 0;
+	c->events = 0;
+	c->masked_events = 0;
+	c->changed_namespaces = 0;
+	gw_features_init(&c->feature);
+	pthread_cond_broadcast(&c->wake);
+}
+
+/* No lock is held. The last command of the old life ends before this returns. */
+static void finish_reset(struct gw_ctrl *c)
+{
+	if (c->port != NULL)
+		gw_dma_synchronize(&c->port->map);
+	if (!c->is_manager)
+		return;
+	gw_lm_manager_reset(c);
+	gw_cdq_delete_of(c);
+}
+
+void gw_ctrl_reset(struct gw_ctrl *c)
+{
+	pthread_mutex_lock(&c->lock);
+	if ((c->csts & NVME_CSTS_RDY) != 0 && (c->csts & NVME_CSTS_SHST_MASK) == 0)
+		c->counters.unsafe_shutdowns++;
+	c->cc = 0;
+	c->aqa = 0;
+	c->asq = 0;
+	c->acq = 0;
+	reset_locked(c);
+	pthread_mutex_unlock(&c->lock);
+	finish_reset(c);
+}
+
+/* Return: true: finish_reset() is due, once the lock is gone. */
+static bool write_cc(struct gw_ctrl *c, uint32_t value)
+{
+	const uint32_t old = c->cc;
+	bool was_reset = false;
+
+	c->cc = value & 0x00fffff1;
+	if ((old & NVME_CC_EN) != 0 && (value & NVME_CC_EN) == 0) {
+		reset_locked(c);
+		was_reset = true;
+	} else if ((old & NVME_CC_EN) == 0 && (value & NVME_CC_EN) != 0) {
+		if (can_enable(c)) {
+			gw_queue_open_admin(c);
+			c->keep_alive_ns = gw_now_ns(&gw_clock_monotonic);
+			c->csts = NVME_CSTS_RDY;
+		} else {
+			c->csts = NVME_CSTS_CFS;
+		}
+	}
+	if (NVME_CC_SHN(value) != 0 && NVME_CC_SHN(old) == 0)
+		c->is_shutting_down = true;
+	pthread_cond_broadcast(&c->wake);
+	return was_reset;
+}
+
+static void set_half(uint64_t *wide, uint32_t offset, uint32_t value)
+{
+	if ((offset & 4) != 0)
+		*wide = (*wide & UINT32_MAX) | (uint64_t)value << 32;
+	else
+		*wide = (*wide & ~(uint64_t)UINT32_MAX) | (value & ~(GW_SSD_PAGE_BYTES - 1));
+}
+
+/* Return: as write_cc(). */
+static bool write_word(struct gw_ctrl *c, uint32_t offset, uint32_t value)
+{
+	if (offset >= NVME_REG_DOORBELLS) {
+		gw_queue_doorbell(c, offset, value);
+		return false;
+	}
+	switch (offset) {
+	case NVME_REG_CC:
+		return write_cc(c, value);
+	case NVME_REG_AQA:
+		c->aqa = value & 0x0fff0fff;
+		break;
+	case NVME_REG_ASQ:
+	case NVME_REG_ASQ + 4:
+		set_half(&c->asq, offset, value);
+		break;
+	case NVME_REG_ACQ:
+	case NVME_REG_ACQ + 4:
+		set_half(&c->acq, offset, value);
+		break;
+	default:
+		break;		/* read only, or not there */
+	}
+	return false;
+}
+
+void gw_ctrl_write(struct gw_ctrl *c, uint32_t offset, uint64_t value, uint32_t bytes)
+{
+	bool was_reset;
+
+	pthread_mutex_lock(&c->lock);
+	was_reset = write_word(c, offset, (uint32_t)value);
+	if (bytes == 8)
+		was_reset |= write_word(c, offset + 4, (uint32_t)(value >> 32));
+	pthread_mutex_unlock(&c->lock);
+	if (was_reset)
+		finish_reset(c);
+}
+
+void gw_ctrl_wake(struct gw_ctrl *c)
+{
+	pthread_mutex_lock(&c->lock);
+	pthread_cond_broadcast(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void gw_ctrl_fail_locked(struct gw_ctrl *c)
+{
+	c->csts |= NVME_CSTS_CFS;
+}
+
+/* ---- Events (Base 5.1.2) --------------------------------------------------------------------------- */
+
+void gw_ctrl_event_locked(struct gw_ctrl *c, uint32_t dw0, uint32_t dw1)
+{
+	if ((c->csts & NVME_CSTS_RDY) == 0)
+		return;
+	for (uint32_t i = 0; i < c->events; i++) {
+		if (c->event[i].dw0 == dw0 && c->event[i].dw1 == dw1)
+			return;		/* it waits already */
+	}
+	/* One slot for each kind that there is: more than fits is a flood of the same. */
+	if (c->events == GW_SSD_EVENTS_MAX)
+		return;
+	c->event[c->events++] = (struct gw_event){ dw0, dw1 };
+	pthread_cond_broadcast(&c->wake);
+}
+
+void gw_ctrl_event(struct gw_ctrl *c, uint32_t dw0, uint32_t dw1)
+{
+	pthread_mutex_lock(&c->lock);
+	gw_ctrl_event_locked(c, dw0, dw1);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void drop_event(struct gw_ctrl *c, uint32_t at)
+{
+	c->events--;
+	memmove(&c->event[at], &c->event[at + 1], (c->events - at) * sizeof(c->event[0]));
+}
+
+void gw_ctrl_take_event(struct gw_ctrl *c, uint32_t dw0, uint32_t dw1)
+{
+	pthread_mutex_lock(&c->lock);
+	for (uint32_t i = 0; i < c->events; i++) {
+		if (c->event[i].dw0 == dw0 && c->event[i].dw1 == dw1)
+			drop_event(c, i--);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* An event of a type that was reported waits until its log page was read; one-shots never do. */
+static bool deliver_event(struct gw_ctrl *c)
+{
+	if (c->aers == 0 || c->is_suspended || (c->csts & NVME_CSTS_RDY) == 0 ||
+	    !gw_queue_has_room(&c->cq[0]) || !atomic_load(&c->port->is_bus_master))
+		return false;
+	for (uint32_t i = 0; i < c->events; i++) {
+		const struct gw_event event = c->event[i];
+		const uint32_t type = NVME_EVENT_TYPE(event.dw0);
+
+		if ((c->masked_events >> type & 1) != 0)
+			continue;
+		if (type != NVME_EVENT_ONE_SHOT)
+			c->masked_events |= (uint8_t)(1u << type);
+		drop_event(c, i);
+		c->aers--;
+		gw_queue_post(c, 0, c->aer[c->aers], NVME_SC_SUCCESS, event.dw0, event.dw1);
+		return true;
+	}
+	return false;
+}
+
+/* ---- The worker ------------------------------------------------------------------------------------ */
+
+static void log_error(struct gw_ctrl *c, const struct gw_cmd *cmd, uint16_t status)
+{
+	c->counters.errors++;
+	if (status >> 8 == 2)
+		c->counters.media_errors++;
+	c->errors++;
+	c->error[(c->errors - 1) % GW_SSD_ERRORS_MAX] = (struct nvme_log_error_entry){
+		.error_count = c->errors,
+		.sqid = cmd->sqid,
+		.cid = cmd->sqe.cid,
+		.status = (uint16_t)(status << 1),
+		.location = UINT16_MAX,
+		.lba = cmd->sqid != 0 ? gw_nvme_first(&cmd->sqe) : 0,
+		.nsid = cmd->sqe.nsid,
+		.opcode = cmd->sqe.opcode,
+	};
+}
+
+static void complete(struct gw_ctrl *c, struct gw_cmd *cmd, uint16_t status)
+{
+	c->counters.commands++;
+	if (status != NVME_SC_SUCCESS)
+		log_error(c, cmd, status);
+	if (!cmd->is_kept)
+		gw_queue_post(c, cmd->sqid, cmd->sqe.cid, status, cmd->dw0, cmd->dw1);
+}
+
+/*
+ * The second half of a fused pair, if that is what comes next. Both get a completion, so the queue
+ * needs room for two. Return: false: it is not there.
+ */
+static bool fetch_second(struct gw_ctrl *c, struct gw_sq *sq, struct gw_nvme_sqe *second)
+{
+	const struct gw_cq *cq = &c->cq[sq->cqid];
+
+	if (sq->head == sq->tail || (cq->tail + 2) % cq->size == cq->head)
+		return false;
+	if (gw_dma_read(&c->port->map, sq->base + sq->head * sizeof(*second), second,
+			sizeof(*second)) < 0 ||
+	    NVME_SQE_FUSE(second->flags) != 2)
+		return false;
+	sq->head = (sq->head + 1) % sq->size;
+	return true;
+}
+
+/* c->lock is held, and given up while the command is executed. */
+static void execute(struct gw_ctrl *c, struct gw_sq *sq)
+{
+	struct gw_cmd *cmd = &c->cmd;
+	const uint8_t fuse = NVME_SQE_FUSE(cmd->sqe.flags);
+	uint16_t status = NVME_SC_SUCCESS, status_second = NVME_SC_FUSED_FAILED;
+	struct gw_nvme_sqe second;
+	bool is_pair = false;
+
+	if (fuse == 1 && cmd->sqid != 0)
+		is_pair = fetch_second(c, sq, &second);
+	if (fuse == 3 || (fuse != 0 && cmd->sqid == 0))
+		status = NVME_SC_INVALID_FIELD;
+	else if (fuse != 0 && !is_pair)
+		status = NVME_SC_FUSED_MISSING;
+	c->is_busy = true;
+	c->keep_alive_ns = gw_now_ns(&gw_clock_monotonic);
+	pthread_mutex_unlock(&c->lock);
+	if (status == NVME_SC_SUCCESS)
+		status = cmd->sqid == 0 ? gw_admin_execute(cmd) :
+					  gw_io_execute(cmd, is_pair ? &second : NULL,
+							&status_second);
+	pthread_mutex_lock(&c->lock);
+	if (cmd->generation == c->generation) {
+		complete(c, cmd, status);
+		if (is_pair) {
+			cmd->sqe = second;
+			complete(c, cmd, status_second);
+		}
+	}
+	c->is_busy = false;
+	pthread_cond_broadcast(&c->wake);
+}
+
+/* CC.SHN: what is cached is written, then CSTS says so. c->lock is given up meanwhile. */
+static void shut_down(struct gw_ctrl *c)
+{
+	const uint64_t generation = c->generation;
+
+	c->is_shutting_down = false;
+	pthread_mutex_unlock(&c->lock);
+	pthread_rwlock_rdlock(&c->ss->ns_lock);
+	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++) {
+		struct gw_ns *ns = c->ss->ns[i];
+
+		if (ns == NULL)
+			continue;
+		pthread_mutex_lock(&ns->lock);
+		gw_ns_flush(ns);
+		pthread_mutex_unlock(&ns->lock);
+	}
+	pthread_rwlock_unlock(&c->ss->ns_lock);
+	pthread_mutex_lock(&c->lock);
+	if (generation == c->generation)
+		c->csts = (c->csts & ~NVME_CSTS_SHST_MASK) | NVME_CSTS_SHST_COMPLETE;
+}
+
+static bool step_locked(struct gw_ctrl *c)
+{
+	struct gw_sq *sq;
+	uint16_t sqid;
+
+	if (c->is_shutting_down) {
+		shut_down(c);
+		return true;
+	}
+	if (c->port == NULL)
+		return false;
+	c->cmd.epoch = gw_dma_enter(&c->port->map);
+	if (deliver_event(c)) {
+		gw_dma_leave(&c->port->map, c->cmd.epoch);
+		return true;
+	}
+	sq = gw_queue_next(c, &sqid);
+	if (sq == NULL || !gw_queue_fetch(c, sq, &c->cmd.sqe)) {
+		gw_queue_signal(c, true);
+		gw_dma_leave(&c->port->map, c->cmd.epoch);
+		return false;
+	}
+	c->cmd.ctrl = c;
+	c->cmd.sqid = sqid;
+	c->cmd.generation = c->generation;
+	c->cmd.dw0 = 0;
+	c->cmd.dw1 = 0;
+	c->cmd.is_kept = false;
+	execute(c, sq);
+	gw_queue_signal(c, false);
+	gw_dma_leave(&c->port->map, c->cmd.epoch);
+	return true;
+}
+
+bool gw_ctrl_step(struct gw_ctrl *c)
+{
+	bool did_something;
+
+	pthread_mutex_lock(&c->lock);
+	did_something = step_locked(c);
+	pthread_mutex_unlock(&c->lock);
+	if (!did_something)
+		gw_cdq_idle(c);
+	return did_something;
+}
+
+static void check_keep_alive(struct gw_ctrl *c)
+{
+	if (c->feature.keep_alive != 0 && (c->csts & NVME_CSTS_RDY) != 0 && !c->is_suspended &&
+	    gw_now_ns(&gw_clock_monotonic) - c->keep_alive_ns >
+		    c->feature.keep_alive * GW_NS_PER_MS)
+		gw_ctrl_fail_locked(c);
+}
+
+/* Nothing to do: until something comes, or a look at the keep alive timer is due. */
+static void wait_for_work(struct gw_ctrl *c)
+{
+	struct timespec until;
+
+	check_keep_alive(c);
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += 1;
+	pthread_cond_timedwait(&c->wake, &c->lock, &until);
+}
+
+static void *work(void *arg)
+{
+	struct gw_ctrl *c = arg;
+
+	pthread_mutex_lock(&c->lock);
+	while (!c->is_stopping) {
+		if (step_locked(c))
+			continue;
+		pthread_mutex_unlock(&c->lock);
+		gw_cdq_idle(c);
+		pthread_mutex_lock(&c->lock);
+		/* Something may have come while the lock was open. */
+		if (!c->is_stopping && !step_locked(c))
+			wait_for_work(c);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return NULL;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------------ */
+
+int gw_ctrl_start(struct gw_ctrl *c)
+{
+	const int err = pthread_create(&c->thread, NULL, work, c);
+
+	c->has_thread = err == 0;
+	return -err;
+}
+
+void gw_ctrl_stop(struct gw_ctrl *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->is_stopping = true;
+	pthread_cond_broadcast(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+	if (c->has_thread)
+		pthread_join(c->thread, NULL);
+	c->has_thread = false;
+}
+
+struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
+{
+	pthread_condattr_t monotonic;
+	struct gw_ctrl *c;
+
+	if (ss->ctrls == GW_SSD_CONTROLLERS_MAX) {
+		gw_fail(diag, -ENOSPC, "a subsystem has at most %u controllers",
+			GW_SSD_CONTROLLERS_MAX);
+		return NULL;
+	}
+	c = calloc(1, sizeof(*c));
+	if (c != NULL && (c->bounce = malloc(GW_SSD_XFER_BYTES_MAX)) == NULL) {
+		free(c);
+		c = NULL;
+	}
+	if (c == NULL) {
+		gw_fail(diag, -ENOMEM, "no memory for a controller");
+		return NULL;
+	}
+	c->ss = ss;
+	c->index = ss->ctrls;
+	c->cntlid = (uint16_t)(ss->ctrls + 1);
+	c->is_manager = ss->config.has_migration && ss->ctrls == 0;
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_mutex_init(&c->track.lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	gw_features_init(&c->feature);
+	c->counters.power_cycles = 1;
+	ss->ctrl[ss->ctrls++] = c;
+	return c;
+}
+
+void gw_ctrl_destroy(struct gw_ctrl *c)
+{
+	gw_ctrl_stop(c);
+	free(c->parts.data);
+	free(c->parts.seen);
+	free(c->bounce);
+	pthread_cond_destroy(&c->wake);
+	pthread_mutex_destroy(&c->track.lock);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}

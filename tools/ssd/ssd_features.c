@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Set and Get Features (Base 5.1.25, 5.1.11). None can be saved. */
+#include <string.h>
+
+#include "clock.h"
+#include "ssd.h"
+
+#define SELECT_CURRENT 0u
+#define SELECT_DEFAULT 1u
+#define SELECT_SAVED 2u
+#define SELECT_SUPPORTED 3u
+#define CHANGEABLE 0x4u
+#define PER_NAMESPACE 0x2u
+#define HOST_BEHAVIOR_BYTES 512u
+
+void gw_features_init(struct gw_features *feature)
+{
+	memset(feature, 0, sizeof(*feature));
+	feature->arbitration = 3;	/* bursts of 8 */
+	feature->temperature = 343;
+	feature->write_cache = 1;
+	feature->queues = GW_SSD_QUEUES_MAX - 1;
+	for (uint32_t i = 0; i < GW_SSD_VECTORS; i++)
+		feature->vector[i] = i;
+	feature->timestamp_at_ns = gw_now_ns(&gw_clock_monotonic);
+}
+
+/* Where a feature is that is one dword, kept and told again. NULL: it is none of these. */
+static uint32_t *plain(struct gw_features *feature, uint8_t fid)
+{
+	switch (fid) {
+	case NVME_FID_ARBITRATION:
+		return &feature->arbitration;
+	case NVME_FID_POWER:
+		return &feature->power;
+	case NVME_FID_TEMPERATURE:
+		return &feature->temperature;
+	case NVME_FID_ERROR_RECOVERY:
+		return &feature->error_recovery;
+	case NVME_FID_WRITE_CACHE:
+		return &feature->write_cache;
+	case NVME_FID_COALESCING:
+		return &feature->coalescing;
+	case NVME_FID_WRITE_ATOMICITY:
+		return &feature->write_atomicity;
+	case NVME_FID_ASYNC_EVENTS:
+		return &feature->async_events;
+	case NVME_FID_KEEP_ALIVE:
+		return &feature->keep_alive;
+	default:
+		return NULL;
+	}
+}
+
+/* Numbers of 0-based queues wanted; as many of both kinds are given, and told in the completion. */
+static uint16_t set_queues(struct gw_cmd *cmd)
+{
+	struct gw_ctrl *c = cmd->ctrl;
+	const uint32_t sqs = cmd->sqe.cdw11 & 0xffff, cqs = cmd->sqe.cdw11 >> 16;
+	uint32_t granted = sqs < cqs ? sqs : cqs;
+
+	if (sqs == 0xffff || cqs == 0xffff)
+		return NVME_SC_INVALID_FIELD;
+	for (uint32_t i = 1; i <= GW_SSD_QUEUES_MAX; i++) {
+		if (c->sq[i].is_live || c->cq[i].is_live)
+			return NVME_SC_COMMAND_SEQUENCE;
+	}
+	if (granted > GW_SSD_QUEUES_MAX - 1)
+		granted = GW_SSD_QUEUES_MAX - 1;
+	c->feature.queues = (uint16_t)granted;
+	cmd->dw0 = granted | granted << 16;
+	return NVME_SC_SUCCESS;
+}
+
+/* The interrupt vectors' coalescing is kept and told, and not done. */
+static uint16_t vector_of(struct gw_cmd *cmd, uint32_t **value)
+{
+	const uint32_t vector = cmd->sqe.cdw11 & 0xffff;
+
+	if (vector >= GW_SSD_VECTORS)
+		return NVME_SC_INVALID_FIELD;
+	*value = &cmd->ctrl->feature.vector[vector];
+	return NVME_SC_SUCCESS;
+}
+
+static uint16_t set_locked(struct gw_cmd *cmd, uint8_t fid)
+{
+	struct gw_features *feature = &cmd->ctrl->feature;
+	uint32_t *value = plain(feature, fid);
+	uint16_t status;
+
+	if (fid == NVME_FID_POWER && (cmd->sqe.cdw11 & 0x1f) != 0)
+		return NVME_SC_INVALID_FIELD;	/* there is one power state */
+	if (fid == NVME_FID_WRITE_CACHE && cmd->ctrl->ss->config.cache_bytes == 0)
+		return NVME_SC_INVALID_FIELD;
+	if (value != NULL) {
+		*value = cmd->sqe.cdw11;
+		return NVME_SC_SUCCESS;
+	}
+	if (fid == NVME_FID_QUEUES)
+		return set_queues(cmd);
+	status = vector_of(cmd, &value);
+	if (status == NVME_SC_SUCCESS)
+		*value = cmd->sqe.cdw11 & 0x1ffff;
+	return status;
+}
+
+static uint16_t set_timestamp(struct gw_cmd *cmd)
+{
+	struct gw_ctrl *c = cmd->ctrl;
+	uint8_t data[8];
+	const uint16_t status = gw_xfer_from_host(cmd, data, sizeof(data));
+
+	if (status != NVME_SC_SUCCESS)
+		return status;
+	pthread_mutex_lock(&c->lock);
+	c->feature.timestamp_ms = 0;
+	memcpy(&c->feature.timestamp_ms, data, 6);
+	c->feature.timestamp_at_ns = gw_now_ns(&gw_clock_monotonic);
+	c->feature.timestamp_origin = 1;
+	pthread_mutex_unlock(&c->lock);
+	return NVME_SC_SUCCESS;
+}
+
+static uint16_t get_timestamp(struct gw_cmd *cmd)
+{
+	struct gw_ctrl *c = cmd->ctrl;
+	uint8_t data[8] = { 0 };
+	uint64_t now_ms;
+
+	pthread_mutex_lock(&c->lock);
+	now_ms = c->feature.timestamp_ms +
+		 (gw_now_ns(&gw_clock_monotonic) - c->feature.timestamp_at_ns) / GW_NS_PER_MS;
+	memcpy(data, &now_ms, 6);
+	data[6] = (uint8_t)(c->feature.timestamp_origin << 1);
+	pthread_mutex_unlock(&c->lock);
+	return gw_xfer_to_host(cmd, data, sizeof(data));
+}
+
+/* Data of a fixed length that is kept and told again. *bytes 0: it is no such feature. */
+static void *kept_data(struct gw_features *feature, uint8_t fid, uint32_t cdw11, uint32_t *bytes)
+{
+	*bytes = 0;
+	if (fid == NVME_FID_HOST_BEHAVIOR)
+		*bytes = HOST_BEHAVIOR_BYTES;
+	if (fid == NVME_FID_HOST_ID)
+		*bytes = (cdw11 & 1) != 0 ? 16 : 8;
+	return fid == NVME_FID_HOST_BEHAVIOR ? feature->host_behavior : feature->host_id;
+}
+
+static uint16_t set_data(struct gw_cmd *cmd, uint8_t fid)
+{
+	uint8_t data[HOST_BEHAVIOR_BYTES];
+	uint32_t bytes;
+	void *to = kept_data(&cmd->ctrl->feature, fid, cmd->sqe.cdw11, &bytes);
+	const uint16_t status = gw_xfer_from_host(cmd, data, bytes);
+
+	if (status != NVME_SC_SUCCESS)
+		return status;
+	pthread_mutex_lock(&cmd->ctrl->lock);
+	memcpy(to, data, bytes);
+	pthread_mutex_unlock(&cmd->ctrl->lock);
+	return NVME_SC_SUCCESS;
+}
+
+static uint16_t get_data(struct gw_cmd *cmd, uint8_t fid)
+{
+	uint8_t data[HOST_BEHAVIOR_BYTES];
+	uint32_t bytes;
+	const void *from = kept_data(&cmd->ctrl->feature, fid, cmd->sqe.cdw11, &bytes);
+
+	pthread_mutex_lock(&cmd->ctrl->lock);
+	memcpy(data, from, bytes);
+	pthread_mutex_unlock(&cmd->ctrl->lock);
+	return gw_xfer_to_host(cmd, data, bytes);
+}
+
+static bool is_known(struct gw_ctrl *c, uint8_t fid)
+{
+	return plain(&c->feature, fid) != NULL || fid == NVME_FID_QUEUES || fid == NVME_FID_VECTOR ||
+	       fid == NVME_FID_TIMESTAMP || fid == NVME_FID_HOST_BEHAVIOR ||
+	       fid == NVME_FID_HOST_ID || (fid == NVME_FID_CDQ && c->is_manager);
+}
+
+/* Turning the cache off writes out what is in it. */
+static void flush_caches(struct gw_subsys *ss)
+{
+	pthread_rwlock_rdlock(&ss->ns_lock);
+	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++) {
+		if (ss->ns[i] == NULL)
+			continue;
+		pthread_mutex_lock(&ss->ns[i]->lock);
+		gw_ns_flush(ss->ns[i]);
+		pthread_mutex_unlock(&ss->ns[i]->lock);
+	}
+	pthread_rwlock_unlock(&ss->ns_lock);
+}
+
+uint16_t gw_features_set(struct gw_cmd *cmd)
+{
+	const uint8_t fid = (uint8_t)cmd->sqe.cdw10;
+	uint16_t status;
+
+	if (!is_known(cmd->ctrl, fid))
+		return NVME_SC_INVALID_FIELD;
+	if ((cmd->sqe.cdw10 >> 31) != 0)
+		return NVME_SC_FEATURE_NOT_SAVEABLE;
+	switch (fid) {
+	case NVME_FID_CDQ:
+		return gw_cdq_set_feature(cmd);
+	case NVME_FID_TIMESTAMP:
+		return set_timestamp(cmd);
+	case NVME_FID_HOST_BEHAVIOR:
+	case NVME_FID_HOST_ID:
+		return set_data(cmd, fid);
+	default:
+		break;
+	}
+	pthread_mutex_lock(&cmd->ctrl->lock);
+	status = cmd->generation == cmd->ctrl->generation ? set_locked(cmd, fid) :
+							    NVME_SC_ABORT_REQUESTED;
+	pthread_mutex_unlock(&cmd->ctrl->lock);
+	if (status == NVME_SC_SUCCESS && fid == NVME_FID_WRITE_CACHE && (cmd->sqe.cdw11 & 1) == 0)
+		flush_caches(cmd->ctrl->ss);
+	return status;
+}
+
+/* Of the current or the default values. */
+static uint16_t get_value(struct gw_cmd *cmd, struct gw_features *feature, uint8_t fid)
+{
+	const uint32_t *value = plain(feature, fid);
+
+	if (fid == NVME_FID_QUEUES) {
+		cmd->dw0 = feature->queues | (uint32_t)feature->queues << 16;
+	} else if (fid == NVME_FID_VECTOR) {
+		const uint32_t vector = cmd->sqe.cdw11 & 0xffff;
+
+		if (vector >= GW_SSD_VECTORS)
+			return NVME_SC_INVALID_FIELD;
+		cmd->dw0 = feature->vector[vector];
+	} else if (value != NULL) {
+		cmd->dw0 = *value;
+	}
+	return NVME_SC_SUCCESS;
+}
+
+static uint16_t get_current(struct gw_cmd *cmd, uint8_t fid)
+{
+	uint16_t status;
+
+	switch (fid) {
+	case NVME_FID_CDQ:
+		return gw_cdq_get_feature(cmd);
+	case NVME_FID_TIMESTAMP:
+		return get_timestamp(cmd);
+	case NVME_FID_HOST_BEHAVIOR:
+	case NVME_FID_HOST_ID:
+		return get_data(cmd, fid);
+	default:
+		break;
+	}
+	pthread_mutex_lock(&cmd->ctrl->lock);
+	status = get_value(cmd, &cmd->ctrl->feature, fid);
+	pthread_mutex_unlock(&cmd->ctrl->lock);
+	return status;
+}
+
+uint16_t gw_features_get(struct gw_cmd *cmd)
+{
+	const uint8_t fid = (uint8_t)cmd->sqe.cdw10;
+	struct gw_features defaults;
+
+	if (!is_known(cmd->ctrl, fid))
+		return NVME_SC_INVALID_FIELD;
+	switch (cmd->sqe.cdw10 >> 8 & 7) {
+	case SELECT_CURRENT:
+		return get_current(cmd, fid);
+	case SELECT_DEFAULT:
+	case SELECT_SAVED:		/* none is saved: then it is the default */
+		gw_features_init(&defaults);
+		return get_value(cmd, &defaults, fid);
+	case SELECT_SUPPORTED:
+		cmd->dw0 = CHANGEABLE | (fid == NVME_FID_ERROR_RECOVERY ? PER_NAMESPACE : 0);
+		return NVME_SC_SUCCESS;
+	default:
+		return NVME_SC_INVALID_FIELD;
+	}
+}

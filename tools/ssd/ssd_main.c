@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* godwit-ssd: an NVMe subsystem in a process. See godwit-ssd(8). */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <godwit/version.h>
+
+#include "ssd_listen.h"
+#include "units.h"
+
+#define SUBSYSTEMS_MAX 8u
+#define LISTENERS_MAX 32u
+
+struct ssd {
+	struct gw_subsys subsys[SUBSYSTEMS_MAX];
+	uint32_t subsystems;
+	struct gw_listener listener[LISTENERS_MAX];
+	uint32_t listeners;
+};
+
+static const char usage[] =
+	"usage: godwit-ssd --subsystem DIR[,KEY=VALUE]... --listen SOCKET [--listen SOCKET]...\n"
+	"                  [--subsystem ...]...\n"
+	"\n"
+	"An NVMe subsystem in a process; QEMU (10.1 or newer) plugs it in with vfio-user-pci.\n"
+	"\n"
+	"  --subsystem DIR[,KEY=VALUE]...  a subsystem, its data in DIR (made where it is missing)\n"
+	"      size=SIZE           of the first namespace, when DIR is new (1GiB)\n"
+	"      block=512|4096      its block size (512)\n"
+	"      capacity=SIZE       of all namespaces together (1TiB)\n"
+	"      cache=SIZE          volatile write cache of each namespace, 0: none (4MiB)\n"
+	"      serial=, model=, firmware=, nqn=   identity\n"
+	"  --listen SOCKET                 a controller of the subsystem before it, on this socket\n"
+	"  --help, --version\n";
+
+/* ---- Options ------------------------------------------------------------------------------------- */
+
+static int set_text(char *to, size_t room, const char *key, const char *value, struct gw_diag *diag)
+{
+	if (value[0] == '\0' || strlen(value) >= room)
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "%s= has 1 to %zu characters", key,
+				    room - 1);
+	strcpy(to, value);
+	return 0;
+}
+
+static int set_size(uint64_t *to, const char *key, const char *value, struct gw_diag *diag)
+{
+	if (gw_parse_bytes(value, to) < 0)
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "%s=%s is no size", key, value);
+	return 0;
+}
+
+static int set_choice(bool *to, const char *key, const char *value, const char *no, const char *yes,
+		      struct gw_diag *diag)
+{
+	if (strcmp(value, no) != 0 && strcmp(value, yes) != 0)
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "%s= is %s or %s", key, no, yes);
+	*to = strcmp(value, yes) == 0;
+	return 0;
+}
+
+static int set_key(struct gw_ssd_config *config, const char *key, const char *value,
+		   struct gw_diag *diag)
+{
+	bool is_long = false;
+	int err;
+
+	if (strcmp(key, "size") == 0)
+		return set_size(&config->namespace_bytes, key, value, diag);
+	if (strcmp(key, "capacity") == 0)
+		return set_size(&config->capacity_bytes, key, value, diag);
+	if (strcmp(key, "cache") == 0)
+		return set_size(&config->cache_bytes, key, value, diag);
+	if (strcmp(key, "model") == 0)
+		return set_text(config->model, sizeof(config->model), key, value, diag);
+	if (strcmp(key, "firmware") == 0)
+		return set_text(config->firmware, sizeof(config->firmware), key, value, diag);
+	if (strcmp(key, "nqn") == 0)
+		return set_text(config->nqn, sizeof(config->nqn), key, value, diag);
+	if (strcmp(key, "serial") == 0)
+		return set_text(config->serial, sizeof(config->serial), key, value, diag);
+	if (strcmp(key, "block") != 0)
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "--subsystem knows no %s=", key);
+	err = set_choice(&is_long, key, value, "512", "4096", diag);
+	config->lbads = err == 0 && is_long ? GW_NS_LBADS_MAX : GW_NS_LBADS_MIN;
+	config->unit_blocks = is_long ? 1 : 8;
+	return err;
+}
+
+/* DIR[,KEY=VALUE]...; text is cut into pieces. */
+static int parse_subsystem(char *text, struct gw_ssd_config *config, struct gw_diag *diag)
+{
+	char *rest = strchr(text, ',');
+	int err = 0;
+
+	if (text[0] == '\0' || text[0] == ',')
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "--subsystem begins with a directory");
+	if (rest == NULL)
+		return 0;
+	*rest++ = '\0';
+	for (char *key; err == 0 && (key = strsep(&rest, ",")) != NULL;) {
+		char *value = strchr(key, '=');
+
+		if (value == NULL)
+			return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "--subsystem: %s has no value",
+					    key);
+		*value++ = '\0';
+		err = set_key(config, key, value, diag);
+	}
+	return err;
+}
+
+static int add_subsystem(struct ssd *ssd, char *text, struct gw_diag *diag)
+{
+	struct gw_ssd_config config;
+	int err;
+
+	if (ssd->subsystems == SUBSYSTEMS_MAX)
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "at most %u subsystems",
+				    SUBSYSTEMS_MAX);
+	gw_ssd_config_init(&config);
+	/* Subsystems of one process are told apart unless the user has named them. */
+	snprintf(config.serial, sizeof(config.serial), "GODWIT%04u", ssd->subsystems + 1);
+	snprintf(config.nqn, sizeof(config.nqn), "nqn.2026-11.org.godwit:ssd:%s", config.serial);
+	err = parse_subsystem(text, &config, diag);
+	if (err == 0)
+		err = gw_subsys_open(&ssd->subsys[ssd->subsystems], text, &config, diag);
+	if (err == 0)
+		ssd->subsystems++;
+	return err;
+}
+
+static int add_listener(struct ssd *ssd, const char *path, struct gw_diag *diag)
+{
+	struct gw_ctrl *c;
+	int err;
+
+	if (ssd->subsystems == 0)
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "--listen comes after a --subsystem");
+	if (ssd->listeners == LISTENERS_MAX)
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "at most %u controllers",
+				    LISTENERS_MAX);
+	c = gw_ctrl_create(&ssd->subsys[ssd->subsystems - 1], diag);
+	if (c == NULL)
+		return -EINVAL;
+	err = gw_listener_open(&ssd->listener[ssd->listeners], path, c, diag);
+	if (err == 0)
+		ssd->listeners++;
+	return err;
+}
+
+static int parse(struct ssd *ssd, int argc, char **argv, struct gw_diag *diag)
+{
+	static const struct option options[] = {
+		{ "subsystem", required_argument, NULL, 's' },
+		{ "listen", required_argument, NULL, 'l' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option, err = 0;
+
+	while (err == 0 && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option == 's')
+			err = add_subsystem(ssd, optarg, diag);
+		else if (option == 'l')
+			err = add_listener(ssd, optarg, diag);
+		else if (option == 'h')
+			exit(fputs(usage, stdout) < 0 ? GW_EXIT_IO : GW_EXIT_DONE);
+		else if (option == 'V')
+			exit(printf("godwit-ssd %s\n", GODWIT_VERSION) < 0 ? GW_EXIT_IO : GW_EXIT_DONE);
+		else
+			exit(GW_EXIT_USAGE);
+	}
+	if (err == 0 && (optind < argc || ssd->listeners == 0))
+		err = gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL,
+				   "needs --subsystem DIR and --listen SOCKET; see --help");
+	return err;
+}
+
+/* ---- Run ------------------------------------------------------------------------------------------- */
+
+/* Workers before listeners: who connects finds all controllers there. */
+static int start(struct ssd *ssd, struct gw_diag *diag)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; err == 0 && i < ssd->listeners; i++)
+		err = gw_ctrl_start(ssd->listener[i].port.ctrl);
+	for (uint32_t i = 0; err == 0 && i < ssd->listeners; i++)
+		err = gw_listener_start(&ssd->listener[i]);
+	if (err < 0)
+		return gw_fail(diag, err, "cannot start a thread: %s", strerror(-err));
+	return 0;
+}
+
+static int run(struct ssd *ssd, const sigset_t *ending, struct gw_diag *diag)
+{
+	int number;
+	const int err = start(ssd, diag);
+
+	if (err < 0)
+		return err;
+	for (uint32_t i = 0; i < ssd->listeners; i++) {
+		const struct gw_ctrl *c = ssd->listener[i].port.ctrl;
+
+		printf("controller %u of %s%s listens on %s\n", c->cntlid, c->ss->config.nqn,
+		       c->is_manager ? ", which manages migrations," : "", ssd->listener[i].path);
+	}
+	if (fflush(stdout) != 0)
+		return gw_fail(diag, -EIO, "cannot write to standard output");
+	sigwait(ending, &number);
+	return 0;
+}
+
+static void stop(struct ssd *ssd)
+{
+	/* Workers first, so that none of them looks at a port that is gone. */
+	for (uint32_t i = 0; i < ssd->listeners; i++)
+		gw_ctrl_stop(ssd->listener[i].port.ctrl);
+	for (uint32_t i = 0; i < ssd->listeners; i++)
+		gw_listener_close(&ssd->listener[i]);
+	for (uint32_t i = 0; i < ssd->subsystems; i++)
+		gw_subsys_close(&ssd->subsys[i]);
+}
+
+static enum gw_exit exit_of(const struct gw_diag *diag)
+{
+	return diag->exit_code != GW_EXIT_DONE ? diag->exit_code : GW_EXIT_CANNOT;
+}
+
+int main(int argc, char **argv)
+{
+	struct ssd *ssd = calloc(1, sizeof(*ssd));
+	struct gw_diag diag = { 0 };
+	sigset_t ending;
+	int err;
+
+	if (ssd == NULL)
+		return GW_EXIT_CANNOT;
+	/* Before any thread is made: all of them inherit it, and only sigwait() sees these. */
+	sigemptyset(&ending);
+	sigaddset(&ending, SIGINT);
+	sigaddset(&ending, SIGTERM);
+	sigaddset(&ending, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &ending, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	gw_dma_catch_sigbus();
+	err = parse(ssd, argc, argv, &diag);
+	if (err == 0)
+		err = run(ssd, &ending, &diag);
+	if (err < 0)
+		fprintf(stderr, "godwit-ssd: %s\n", diag.text);
+	stop(ssd);
+	free(ssd);
+	return err < 0 ? (int)exit_of(&diag) : GW_EXIT_DONE;
+}

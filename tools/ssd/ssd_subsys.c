@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A subsystem: its store on disk, its namespaces, its controllers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ssd.h"
+
+#define DESCRIPTION "subsystem.json"
+#define DESCRIPTION_NEW "subsystem.json.new"
+#define SCHEMA_VERSION 1
+
+void gw_ssd_config_init(struct gw_ssd_config *config)
+{
+	*config = (struct gw_ssd_config){
+		.serial = "GODWIT0001",
+		.model = "godwit software SSD",
+		.firmware = "1",
+		.nqn = "nqn.2026-11.org.godwit:ssd:GODWIT0001",
+		.namespace_bytes = UINT64_C(1) << 30,
+		.capacity_bytes = UINT64_C(1) << 40,
+		.cache_bytes = UINT64_C(4) << 20,
+		.lbads = GW_NS_LBADS_MIN,
+		.unit_blocks = 8,
+		.lm = {
+			.cdqs = 4,
+			.cdqs_subsystem = GW_SSD_CDQS_MAX,
+			.pages_max = 512,
+			.ranges_max = 512,
+			.ranges_subsystem = 1024,
+			.track_ranges = 64,
+			.track_ranges_subsystem = GW_SSD_TRACK_RANGES_MAX,
+			.granularity_min = 0,
+			.granularity_max = 9,
+		},
+	};
+}
+
+struct gw_ns *gw_subsys_find(struct gw_subsys *ss, const struct gw_ctrl *c, uint32_t nsid)
+{
+	struct gw_ns *ns;
+
+	if (nsid == 0 || nsid > GW_SSD_NAMESPACES_MAX)
+		return NULL;
+	ns = ss->ns[nsid - 1];
+	return ns == NULL || (c != NULL && (ns->attached >> c->index & 1) == 0) ? NULL : ns;
+}
+
+uint64_t gw_subsys_used_bytes(const struct gw_subsys *ss)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++)
+		bytes += ss->ns[i] == NULL ? 0 : ss->ns[i]->bytes;
+	return bytes;
+}
+
+void gw_subsys_changed(struct gw_subsys *ss, uint64_t mask, uint32_t nsid)
+{
+	for (uint32_t i = 0; i < ss->ctrls; i++) {
+		struct gw_ctrl *c = ss->ctrl[i];
+
+		if ((mask >> i & 1) == 0)
+			continue;
+		pthread_mutex_lock(&c->lock);
+		c->changed_namespaces |= 1u << (nsid - 1);
+		if ((c->feature.async_events & NVME_OAES_NAMESPACE) != 0)
+			gw_ctrl_event_locked(c,
+					     NVME_EVENT(NVME_EVENT_NOTICE,
+							NVME_NOTICE_NAMESPACE_CHANGED,
+							NVME_LOG_CHANGED_NAMESPACES),
+					     0);
+		pthread_mutex_unlock(&c->lock);
+	}
+}
+
+/* ---- Namespaces --------------------------------------------------------------------------------- */
+
+int gw_subsys_create(struct gw_subsys *ss, uint32_t nsid, uint64_t bytes, uint8_t lbads,
+		     uint64_t attached, struct gw_ns **out, struct gw_diag *diag)
+{
+	struct gw_ns *ns = calloc(1, sizeof(*ns));
+	int err;
+
+	if (ns == NULL)
+		return gw_fail(diag, -ENOMEM, "no memory for namespace %u", nsid);
+	err = gw_ns_open(ns, ss->dir_fd, nsid, bytes, lbads, ss->config.cache_bytes, diag);
+	if (err < 0) {
+		free(ns);
+		return err;
+	}
+	if (getrandom(ns->nguid, sizeof(ns->nguid), 0) != sizeof(ns->nguid))
+		memset(ns->nguid, (int)nsid, sizeof(ns->nguid));
+	ns->attached = attached;
+	ss->ns[nsid - 1] = ns;
+	*out = ns;
+	return 0;
+}
+
+void gw_subsys_delete(struct gw_subsys *ss, uint32_t nsid)
+{
+	struct gw_ns *ns = ss->ns[nsid - 1];
+
+	ss->ns[nsid - 1] = NULL;
+	gw_ns_close(ns);
+	gw_ns_unlink(ss->dir_fd, nsid);
+	free(ns);
+}
+
+/* ---- The description ------------------------------------------------------------------------------- */
+
+static struct json_object *describe(const struct gw_ns *ns)
+{
+	struct json_object *o = json_object_new_object();
+	char nguid[33];
+
+	for (int i = 0; i < 16; i++)
+		snprintf(nguid + 2 * i, 3, "%02x", ns->nguid[i]);
+	json_object_object_add(o, "nsid", json_object_new_int64(ns->nsid));
+	json_object_object_add(o, "size_bytes", json_object_new_int64((int64_t)ns->bytes));
+	json_object_object_add(o, "block_bytes", json_object_new_int64(1 << ns->lbads));
+	json_object_object_add(o, "nguid", json_object_new_string(nguid));
+	json_object_object_add(o, "attached", json_object_new_uint64(ns->attached));
+	return o;
+}
+
+static int write_file(int dir_fd, const char *text)
+{
+	const size_t bytes = strlen(text);
+	int fd = openat(dir_fd, DESCRIPTION_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, bytes) != (ssize_t)bytes)
+		err = -EIO;
+	if (fsync(fd) < 0 && err == 0)
+		err = -errno;
+	close(fd);
+	if (err == 0 && renameat(dir_fd, DESCRIPTION_NEW, dir_fd, DESCRIPTION) < 0)
+		err = -errno;
+	return err;
+}
+
+int gw_subsys_save(struct gw_subsys *ss, struct gw_diag *diag)
+{
+	struct json_object *root = json_object_new_object();
+	struct json_object *list = json_object_new_array();
+	int err;
+
+	json_object_object_add(root, "schema_version", json_object_new_int(SCHEMA_VERSION));
+	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++) {
+		if (ss->ns[i] != NULL)
+			json_object_array_add(list, describe(ss->ns[i]));
+	}
+	json_object_object_add(root, "namespaces", list);
+	err = write_file(ss->dir_fd, json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY));
+	json_object_put(root);
+	if (err < 0)
+		return gw_fail(diag, err, "cannot write %s: %s", DESCRIPTION, strerror(-err));
+	return 0;
+}
+
+static uint64_t number(struct json_object *o, const char *key)
+{
+	struct json_object *value;
+
+	return json_object_object_get_ex(o, key, &value) ? json_object_get_uint64(value) : 0;
+}
+
+static int load_one(struct gw_subsys *ss, struct json_object *o, struct gw_diag *diag)
+{
+	const uint64_t nsid = number(o, "nsid"), block = number(o, "block_bytes");
+	struct json_object *nguid;
+	struct gw_ns *ns;
+	int err;
+
+	if (nsid == 0 || nsid > GW_SSD_NAMESPACES_MAX || ss->ns[nsid - 1] != NULL ||
+	    (block != 512 && block != 4096))
+		return gw_fail(diag, -EINVAL, "%s: a namespace that makes no sense", DESCRIPTION);
+	err = gw_subsys_create(ss, (uint32_t)nsid, number(o, "size_bytes"),
+			       block == 512 ? GW_NS_LBADS_MIN : GW_NS_LBADS_MAX,
+			       number(o, "attached"), &ns, diag);
+	if (err < 0)
+		return err;
+	if (json_object_object_get_ex(o, "nguid", &nguid) &&
+	    json_object_get_string_len(nguid) == 32) {
+		for (int i = 0; i < 16; i++)
+			sscanf(json_object_get_string(nguid) + 2 * i, "%2hhx", &ns->nguid[i]);
+	}
+	return 0;
+}
+
+static int load(struct gw_subsys *ss, struct gw_diag *diag)
+{
+	const int fd = openat(ss->dir_fd, DESCRIPTION, O_RDONLY | O_CLOEXEC);
+	struct json_object *root, *list = NULL;
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	root = json_object_from_fd(fd);
+	close(fd);
+	if (root == NULL || number(root, "schema_version") != SCHEMA_VERSION ||
+	    !json_object_object_get_ex(root, "namespaces", &list) ||
+	    !json_object_is_type(list, json_type_array))
+		err = gw_fail(diag, -EINVAL, "%s is no description of a subsystem", DESCRIPTION);
+	for (size_t i = 0; err == 0 && i < json_object_array_length(list); i++)
+		err = load_one(ss, json_object_array_get_idx(list, i), diag);
+	json_object_put(root);
+	return err;
+}
+
+static int open_store(struct gw_subsys *ss, const char *dir, struct gw_diag *diag)
+{
+	struct gw_ns *ns;
+	int err;
+
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return gw_fail(diag, -errno, "cannot make %s: %s", dir, strerror(errno));
+	ss->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (ss->dir_fd < 0)
+		return gw_fail(diag, -errno, "cannot open %s: %s", dir, strerror(errno));
+	err = load(ss, diag);
+	if (err != -ENOENT)
+		return err;
+	err = gw_subsys_create(ss, 1, ss->config.namespace_bytes, ss->config.lbads, UINT64_MAX, &ns,
+			       diag);
+	return err < 0 ? err : gw_subsys_save(ss, diag);
+}
+
+int gw_subsys_open(struct gw_subsys *ss, const char *dir, const struct gw_ssd_config *config,
+		   struct gw_diag *diag)
+{
+	int err;
+
+	memset(ss, 0, sizeof(*ss));
+	ss->config = *config;
+	ss->dir_fd = -1;
+	pthread_rwlock_init(&ss->ns_lock, NULL);
+	pthread_mutex_init(&ss->lm_lock, NULL);
+	err = open_store(ss, dir, diag);
+	if (err == 0 && gw_subsys_used_bytes(ss) > ss->config.capacity_bytes)
+		err = gw_fail(diag, -ENOSPC, "the namespaces in %s are more than the capacity of %llu bytes",
+			      dir, (unsigned long long)ss->config.capacity_bytes);
+	if (err < 0)
+		gw_subsys_close(ss);
+	return err;
+}
+
+void gw_subsys_close(struct gw_subsys *ss)
+{
+	for (uint32_t i = 0; i < ss->ctrls; i++)
+		gw_ctrl_stop(ss->ctrl[i]);
+	gw_track_stop_all(ss);
+	for (uint32_t i = 0; i < ss->ctrls; i++) {
+		gw_cdq_delete_of(ss->ctrl[i]);
+		gw_ctrl_destroy(ss->ctrl[i]);
+	}
+	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++) {
+		if (ss->ns[i] != NULL)
+			gw_ns_close(ss->ns[i]);
+		free(ss->ns[i]);
+	}
+	if (ss->dir_fd >= 0)
+		close(ss->dir_fd);
+	pthread_mutex_destroy(&ss->lm_lock);
+	pthread_rwlock_destroy(&ss->ns_lock);
+	memset(ss, 0, sizeof(*ss));
+	ss->dir_fd = -1;
+}
+
+/* The caches first: what a controller still does to a namespace goes through its lock. */
+uint64_t gw_subsys_power_cut(struct gw_subsys *ss, uint64_t torn_seed)
+{
+	uint64_t lost = 0;
+
+	pthread_rwlock_rdlock(&ss->ns_lock);
+	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++) {
+		if (ss->ns[i] == NULL)
+			continue;
+		pthread_mutex_lock(&ss->ns[i]->lock);
+		lost += gw_ns_power_cut(ss->ns[i], torn_seed);
+		pthread_mutex_unlock(&ss->ns[i]->lock);
+	}
+	pthread_rwlock_unlock(&ss->ns_lock);
+	return lost;
+}
