@@ -4,7 +4,6 @@
  * first the source is given back (no commit record) or shut down (commit
  * record), then pins, digests and the run file go. The journal stays.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "job.h"
+#include "names.h"
 #include "preflight.h"
 #include "statefiles.h"
 
@@ -61,6 +61,13 @@ static int check_no_other(struct gw_job *job)
 			    job->name, job->state_dir, known);
 }
 
+/* Behind a lock, so that the socket is nobody's who is about to serve it. */
+static void forget_run_files(struct gw_job *job)
+{
+	gw_control_remove_stale(job->run_dir, job->name);
+	gw_state_forget(job->name, job->run_dir);
+}
+
 static int clean(struct gw_job *job)
 {
 	struct gw_journal_state state = { 0 };
@@ -86,7 +93,7 @@ static int clean(struct gw_job *job)
 	if (err >= 0)
 		err = gw_state_remove_digests(job->state_dir, &job->diag);
 	if (err >= 0)
-		gw_state_forget(job->name, job->run_dir);
+		forget_run_files(job);
 	return err;
 }
 
@@ -109,7 +116,7 @@ static int clean_orphan(struct gw_job *job)
 		err = gw_track_block_remove(job->name, &job->diag);
 	if (err < 0)
 		return err;
-	gw_state_forget(job->name, job->run_dir);
+	forget_run_files(job);
 	gw_say(&job->diag, GW_WARNING, "%s is gone, and nothing else tells whether the source of "
 	       "%s was stopped: should it be frozen, thaw it (fsfreeze -u)", job->state_dir,
 	       job->name);
@@ -138,6 +145,19 @@ static int pass_message_level(const struct gw_migration_callbacks *callbacks, en
 	return 0;
 }
 
+/* Its state went its ordinary way, or was never made: the socket is all that there is. */
+static bool is_socket_only(struct gw_job *job, const struct gw_migration_config *config)
+{
+	char run_file[PATH_MAX + 160];
+
+	if (gw_migration_name(job->name, config, NULL, NULL) < 0)
+		return false;
+	snprintf(job->run_dir, sizeof(job->run_dir), "%s", config->run_dir);
+	gw_state_find(job->state_dir, job->name, config->state_dir, job->run_dir);
+	snprintf(run_file, sizeof(run_file), "%s/%s.state", job->run_dir, job->name);
+	return access(job->state_dir, F_OK) != 0 && access(run_file, F_OK) != 0;
+}
+
 static void pass_message(void *arg, enum gw_level level, const char *text)
 {
 	pass_message_level(arg, level, text);
@@ -158,6 +178,8 @@ static int clean_one(const char *name, const char *state_dir, const char *run_di
 	job->state_lock_fd = job->disk_lock_fd = -1;
 	if (is_orphan(job, &config))
 		err = clean_orphan(job);
+	else if (is_socket_only(job, &config) && gw_control_remove_stale(run_dir, name))
+		err = 0;
 	else if ((err = gw_state_open(job, &config)) >= 0)
 		err = clean(job);
 	if (err >= 0)
@@ -171,66 +193,10 @@ static int clean_one(const char *name, const char *state_dir, const char *run_di
 	return exit_code;
 }
 
-/* Migrations known by a run file, or by a journal that did not end, below the state root. */
-struct names {
-	char name[256][128];
-	uint32_t count;
-};
-
-static void add_name(struct names *names, const char *name, size_t length)
-{
-	char copy[128];
-
-	if (length == 0 || length >= sizeof(copy) || names->count == 256)
-		return;
-	memcpy(copy, name, length);
-	copy[length] = '\0';
-	for (uint32_t i = 0; i < names->count; i++)
-		if (strcmp(names->name[i], copy) == 0)
-			return;
-	memcpy(names->name[names->count++], copy, length + 1);
-}
-
-static bool did_not_end(const char *name)
-{
-	struct gw_journal_state state = { 0 };
-	struct gw_diag quiet = { 0 };
-	char dir[PATH_MAX];
-	bool answer;
-
-	snprintf(dir, sizeof(dir), GW_STATE_ROOT "/%s", name);
-	if (gw_journal_read_state(dir, &state, &quiet) < 0)
-		return quiet.err == -EBADMSG || quiet.err == -EPROTO;
-	answer = state.has_started && !state.has_ended;
-	gw_journal_state_fini(&state);
-	return answer;
-}
-
-static void find_names(struct names *names, const char *run_dir)
-{
-	struct dirent *entry;
-	DIR *dir = opendir(run_dir);
-
-	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		const size_t length = strlen(entry->d_name);
-
-		if (length > 6 && strcmp(entry->d_name + length - 6, ".state") == 0)
-			add_name(names, entry->d_name, length - 6);
-	}
-	if (dir != NULL)
-		closedir(dir);
-	dir = opendir(GW_STATE_ROOT);
-	while (dir != NULL && (entry = readdir(dir)) != NULL)
-		if (entry->d_name[0] != '.' && did_not_end(entry->d_name))
-			add_name(names, entry->d_name, strlen(entry->d_name));
-	if (dir != NULL)
-		closedir(dir);
-}
-
 int gw_migration_cleanup(const char *name, const char *state_dir, const char *run_dir,
 			 const struct gw_migration_callbacks *callbacks)
 {
-	struct names *names;
+	struct gw_names *names;
 	int worst = GW_EXIT_DONE;
 
 	if (run_dir == NULL)
@@ -241,7 +207,7 @@ int gw_migration_cleanup(const char *name, const char *state_dir, const char *ru
 	names = calloc(1, sizeof(*names));
 	if (names == NULL)
 		return GW_EXIT_IO;
-	find_names(names, run_dir);
+	gw_names_find(names, run_dir);
 	for (uint32_t i = 0; i < names->count; i++) {
 		int exit_code = clean_one(names->name[i], NULL, run_dir, callbacks);
 

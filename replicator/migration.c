@@ -215,8 +215,11 @@ static void record_verified(struct gw_job *job)
 
 int gw_job_drive(struct gw_job *job, bool base_is_due)
 {
-	int err = gw_job_copy_and_switch(job, base_is_due);
+	int err;
 
+	if (job->callbacks != NULL && job->callbacks->running != NULL)
+		job->callbacks->running(job->callbacks->arg, job->name, job->state_dir);
+	err = gw_job_copy_and_switch(job, base_is_due);
 	if (err < 0)
 		return err;
 	record_verified(job);

@@ -65,6 +65,8 @@ enum gw_message { GW_MESSAGE_ERROR, GW_MESSAGE_WARNING, GW_MESSAGE_NOTE, GW_MESS
 
 struct gw_migration_callbacks {
 	void (*message)(void *arg, enum gw_message level, const char *text);
+	/* Once: all that may be refused has agreed, writes are tracked, the copy begins. May be NULL. */
+	void (*running)(void *arg, const char *name, const char *state_dir);
 	/* About ten times a second. Non-zero asks for cancellation (rolled back, exit code 6). */
 	int (*progress)(void *arg, const struct gw_migration_progress *progress);
 	void *arg;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "fault.h"
 
 #define STACK_BYTES (UINT64_C(256) << 10)
 #define IN_BYTES 4096
@@ -545,6 +546,25 @@ static bool is_served(const struct sockaddr_un *address)
 	return answer;
 }
 
+/* The name that a socket has until somebody serves it. */
+static void make_early(struct sockaddr_un *address)
+{
+	memcpy(address->sun_path + strlen(address->sun_path) - strlen(".sock"), ".soc~",
+	       sizeof(".soc~"));
+}
+
+bool gw_control_remove_stale(const char *run_dir, const char *name)
+{
+	struct sockaddr_un address;
+	bool had_socket;
+
+	if (gw_control_address(&address, run_dir, name) < 0 || is_served(&address))
+		return false;
+	had_socket = unlink(address.sun_path) == 0;
+	make_early(&address);
+	return unlink(address.sun_path) == 0 || had_socket;
+}
+
 /*
  * Bound under another name, given its mode there, and only then renamed: at no time can anybody
  * else connect, and the stale one is replaced in one step. Return: 0 or negative errno.
@@ -553,24 +573,27 @@ static int bind_at(struct gw_control_server *server, const struct sockaddr_un *a
 {
 	struct sockaddr_un early = *address;
 	struct stat st;
-	char *suffix = early.sun_path + strlen(early.sun_path) - strlen(".sock");
+	int err;
 
-	memcpy(suffix, ".soc~", sizeof(".soc~"));
+	make_early(&early);
 	unlink(early.sun_path);
 	if (bind(server->fd, (const struct sockaddr *)&early, sizeof(early)) != 0)
 		return -errno;
 	if (chmod(early.sun_path, 0600) != 0 || lstat(early.sun_path, &st) != 0 ||
-	    listen(server->fd, GW_CONTROL_CLIENTS_MAX) != 0 ||
-	    rename(early.sun_path, address->sun_path) != 0) {
-		const int err = -errno;
-
-		unlink(early.sun_path);
-		return err;
-	}
+	    listen(server->fd, GW_CONTROL_CLIENTS_MAX) != 0)
+		goto failed;
+	gw_fault_point("control-bound");
+	if (rename(early.sun_path, address->sun_path) != 0)
+		goto failed;
 	server->dev = st.st_dev;
 	server->ino = st.st_ino;
 	memcpy(server->path, address->sun_path, sizeof(server->path));
+	gw_fault_point("control-started");
 	return 0;
+failed:
+	err = -errno;
+	unlink(early.sun_path);
+	return err;
 }
 
 /* Signals are for the engine's thread. */

@@ -336,5 +336,11 @@ Test(control_server, a_live_one_is_refused_and_a_stale_socket_replaced)
 	cr_assert(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
 	close(fd);
 	cr_expect(gw_control_server_start(&second, dir, "dead", &status, &diag) == 0);
+	cr_expect(!gw_control_remove_stale(dir, "dead"), "it is served");
 	gw_control_server_stop(second, 0, "done");
+	cr_expect(!gw_control_remove_stale(dir, "dead"), "there is none");
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	close(fd);
+	cr_expect(gw_control_remove_stale(dir, "dead"));
 }

@@ -9,10 +9,12 @@
 
 #include <godwit/report.h>
 
+#include "background.h"
 #include "clock.h"
 #include "verbs.h"
 #include "interrupt.h"
 #include "journal.h"
+#include "notify.h"
 #include "out.h"
 #include "out_json.h"
 #include "out_text.h"
@@ -100,6 +102,8 @@ static const struct gw_option options[] = {
 	{ .name = "continue", .kind = GW_OPTION_NAME, .argument = "NAME",
 	  .offset = AT(continue_name),
 	  .help = "go on with the migration of this name, whose process died" },
+	{ .name = "background", .kind = GW_OPTION_FLAG, .offset = AT(background),
+	  .help = "return as soon as it runs, with its name; see \"godwit watch\"" },
 	{ .name = "keep-state", .kind = GW_OPTION_FLAG, .offset = AT(config.keep_state),
 	  .help = "leave the digest file in the state directory" },
 	{ .name = "dry-run", .kind = GW_OPTION_FLAG, .offset = AT(dry_run),
@@ -202,6 +206,7 @@ struct run {
 	const struct gw_call *call;
 	bool cancelling;
 	char first_error[512];		/* the reason, where there is no journal to read it from */
+	struct gw_background *background;	/* of a child that has not left its parent yet */
 };
 
 static void on_message(void *arg, enum gw_message level, const char *text)
@@ -213,10 +218,21 @@ static void on_message(void *arg, enum gw_message level, const char *text)
 	gw_terminal_message(run->call->terminal, level, text);
 }
 
+static void on_running(void *arg, const char *name, const char *state_dir)
+{
+	struct run *run = arg;
+
+	if (run->background != NULL)
+		gw_background_detach(run->background, name, state_dir, run->call->terminal);
+	run->background = NULL;
+	gw_notify_ready(name);
+}
+
 static int on_progress(void *arg, const struct gw_migration_progress *progress)
 {
 	struct run *run = arg;
 
+	gw_notify_progress(progress);
 	if (!gw_interrupt_came()) {
 		gw_terminal_progress(run->call->terminal, progress);
 		return 0;
@@ -295,23 +311,24 @@ static void print_report(const struct run *run, const char *state_dir, uint64_t 
 	free(report);
 }
 
-static int migrate(const struct gw_call *call)
+static int migrate(const struct gw_call *call, struct gw_background *background)
 {
 	struct gw_migrate_settings *settings = call->settings;
-	struct run run = { .call = call };
+	struct run run = { .call = call, .background = background };
 	const struct gw_migration_callbacks callbacks = {
-		.message = on_message, .progress = on_progress, .arg = &run,
+		.message = on_message, .progress = on_progress, .running = on_running, .arg = &run,
 	};
 	const uint64_t began_wall_ns = gw_wall_ns();
 	char state_dir[PATH_MAX] = "";
 	int code;
 
-	settings->config.overwrite = has_consent(call);
 	find_state_dir(settings, state_dir);
+	gw_notify_begin();
 	gw_interrupt_catch();
 	code = settings->continue_name != NULL ?
 		gw_migration_continue(&settings->config, &callbacks) :
 		gw_migration_run(&settings->config, &callbacks);
+	gw_notify_stopping(code == GW_EXIT_DONE ? "done" : run.first_error);
 	gw_terminal_clear(call->terminal);
 	find_state_dir(settings, state_dir);
 	if (!settings->common.quiet)
@@ -319,16 +336,54 @@ static int migrate(const struct gw_call *call)
 	return code;
 }
 
+static void print_background(const struct gw_call *call, const struct gw_background *background)
+{
+	const struct gw_common *common = call->settings;
+	struct json_object *document;
+
+	if (common->output != GW_OUTPUT_JSON) {
+		printf("%s\n", background->name);
+		gw_terminal_say(call->terminal, GW_MESSAGE_NOTE, "it runs as process %d, its log is %s; "
+				"follow it with `godwit watch %s`", background->child,
+				background->log, background->name);
+		return;
+	}
+	document = gw_out_document();
+	gw_json_put_text(document, "name", background->name);
+	gw_json_put_u64(document, "pid", (uint64_t)background->child);
+	gw_json_put_text(document, "log", background->log);
+	gw_out_print(stdout, document);
+}
+
+static int migrate_in_background(const struct gw_call *call)
+{
+	struct gw_background *background = calloc(1, sizeof(*background));
+	int code;
+
+	if (background == NULL)
+		abort();
+	code = gw_background_fork(background, call->terminal);
+	if (background->is_child)
+		code = migrate(call, background);
+	else if (background->name[0] != '\0')
+		print_background(call, background);
+	free(background);
+	return code;
+}
+
 static int run(const struct gw_call *call)
 {
-	const struct gw_migrate_settings *settings = call->settings;
+	struct gw_migrate_settings *settings = call->settings;
 	int code = settle_operands(call);
 
 	if (code == GW_EXIT_DONE)
 		code = gw_migrate_settle(call);
 	if (code != GW_EXIT_DONE)
 		return code;
-	return settings->dry_run ? gw_check_show(call) : migrate(call);
+	if (settings->dry_run)
+		return gw_check_show(call);
+	settings->config.overwrite = has_consent(call);
+	return settings->background ? migrate_in_background(call) : migrate(call, NULL);
 }
 
 const struct gw_verb gw_verb_migrate = {

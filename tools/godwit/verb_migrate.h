@@ -11,7 +11,7 @@ struct gw_migrate_settings {
 	struct gw_common common;
 	struct gw_migration_config config;
 	const char *continue_name;
-	bool yes, dry_run;
+	bool yes, dry_run, background;
 };
 
 /* The rows that matter to a check, too. */

@@ -12,12 +12,19 @@
 #define GW_STATE_DIR_DEFAULT "/var/lib/godwit"
 #define GW_RUN_DIR_DEFAULT "/run/godwit"
 
+extern const struct gw_verb gw_verb_cancel;
 extern const struct gw_verb gw_verb_check;
 extern const struct gw_verb gw_verb_cleanup;
 extern const struct gw_verb gw_verb_completion;
 extern const struct gw_verb gw_verb_help;
+extern const struct gw_verb gw_verb_list;
 extern const struct gw_verb gw_verb_migrate;
+extern const struct gw_verb gw_verb_pause;
 extern const struct gw_verb gw_verb_report;
+extern const struct gw_verb gw_verb_resume;
+extern const struct gw_verb gw_verb_set;
+extern const struct gw_verb gw_verb_status;
+extern const struct gw_verb gw_verb_switch;
 extern const struct gw_verb gw_verb_track_latency;
 extern const struct gw_verb gw_verb_track_list;
 extern const struct gw_verb gw_verb_track_start;
@@ -26,6 +33,7 @@ extern const struct gw_verb gw_verb_track_stop;
 extern const struct gw_verb gw_verb_track_take;
 extern const struct gw_verb gw_verb_verify;
 extern const struct gw_verb gw_verb_version;
+extern const struct gw_verb gw_verb_watch;
 
 /* All of them in the order of the help, NULL-terminated. */
 extern const struct gw_verb *const gw_verbs[];
