@@ -224,7 +224,7 @@ check: ## everything that must pass before a commit: builds, lint, all tests
 	$(Q)tools/setup
 	$(remake) check-build WERROR=1
 	$(run_tests) $(filter-out $(long_tests),$(e2e_tests)) -- tools/lint/run $(plain_tests) \
-		$(asan_items) $(fuzz_bin) $(cli_tests) $(long_tests)
+		$(asan_items) $(fuzz_bin) $(cli_tests) $(long_tests) $(vm_lanes)
 
 check-build: all tests fuzzers $(B)/demo-writer $(B)/lab-agent
 	$(remake) SAN=1 B=$(O)/asan all tests

@@ -34,8 +34,8 @@ taken() {
 marks() {
 	local device=$1 writer at=16 want='' got
 	shift
-	expect 0 "$GODWIT" track start "$device" --name "$NAME" --grain 4K >"$SCRATCH/out" 2>"$SCRATCH/err" ||
-		return 1
+	expect 0 "$GODWIT" track start "$device" --track block --name "$NAME" --grain 4K >"$SCRATCH/out" \
+		2>"$SCRATCH/err" || return 1
 	for writer; do
 		"$writer" "$device" $at 256 || { echo "# $writer failed"; return 1; }
 		want+="$at 256"$'\n'

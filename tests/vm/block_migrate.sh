@@ -20,7 +20,7 @@ raw_under_fio() {
 	dd if=/dev/urandom of=/dev/lab/a bs=1M count=48 oflag=direct status=none
 	background fio_on /dev/lab/a --do_verify=0 --rate_iops=1500
 	printf 'while kill -0 %s 2>/dev/null; do sleep 0.05; done\n' "$BACKGROUND" >"$SCRATCH/stop"
-	expect 0 migrate /dev/lab/a "$1" --handoff exec --exec-quiesce "sh $SCRATCH/stop" --exec-timeout 120s \
+	expect 0 migrate /dev/lab/a "$1" --track block --handoff exec --exec-quiesce "sh $SCRATCH/stop" --exec-timeout 120s \
 		--quiesce-deadline 150s --bandwidth 60M --verify --overwrite || return 1
 	same /dev/lab/a "$1" && nothing_left || return 1
 	fio_on "$1" --verify_only && return 0
@@ -35,8 +35,8 @@ live_ext4() {
 	sha256sum <"$SCRATCH/m/ballast" >"$SCRATCH/sum"
 	background "$WRITER" --run "$SCRATCH/m/w" "$SCRATCH/acks" >"$SCRATCH/writer" 2>&1
 	wait_for 20 test -s "$SCRATCH/acks" || return 1
-	expect 0 migrate /dev/lab/a /dev/lab/b --handoff freeze --downtime-limit 10s --verify --overwrite ||
-		return 1
+	expect 0 migrate /dev/lab/a /dev/lab/b --track block --handoff freeze --downtime-limit 10s --verify \
+		--overwrite || return 1
 	wait "$BACKGROUND" 2>/dev/null
 	umount "$SCRATCH/m"
 	mount_at t /dev/lab/b || return 1
@@ -69,11 +69,12 @@ slow_drive() {
 
 multipath_refused() {
 	touch "$SCRATCH/out"
-	expect 3 "$GODWIT" track start /dev/lab/m --name "$NAME" 2>"$SCRATCH/err" && said 'multipath' && nothing_left
+	expect 3 "$GODWIT" track start /dev/lab/m --track block --name "$NAME" 2>"$SCRATCH/err" &&
+		said 'multipath' && nothing_left
 }
 
 run "raw writes, fio's checksums on the target" raw_under_fio /dev/lab/b
 run "live ext4, freeze" live_ext4
 run "slow drive: what was copied too early is marked again" slow_drive
-run "a multipath head is refused" multipath_refused
+run "a multipath head is refused by the source block" multipath_refused
 exit $FAILED
