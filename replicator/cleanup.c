@@ -82,6 +82,9 @@ static int clean(struct gw_job *job)
 		if (err >= 0)
 			err = gw_journal_open(&job->journal, job->state_dir, &job->diag);
 	}
+	/* The writers' limit first: it costs them most, and is in nobody's way. */
+	if (err >= 0 && job->journal != NULL)
+		err = gw_job_recover_throttling(job, state.throttled);
 	if (err >= 0 && job->journal != NULL)
 		err = settle_source(job, &state);
 	if (err >= 0 && job->journal != NULL && state.has_started && !state.has_ended)

@@ -257,6 +257,8 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 	if (err >= 0)
 		err = gw_job_start_control(job);
 	if (err >= 0)
+		err = gw_job_open_throttling(job);
+	if (err >= 0)
 		err = gw_job_create_handoff(job);
 	if (err < 0)
 		return err;
@@ -295,6 +297,9 @@ int gw_migration_continue(const struct gw_migration_config *config,
 		err = read_stand(job, &stand);
 	if (err >= 0)
 		err = gw_journal_open(&job->journal, job->state_dir, &job->diag);
+	is_open = err >= 0;
+	if (is_open)
+		err = gw_job_recover_throttling(job, stand.state.throttled);
 	is_open = err >= 0;
 	if (is_open && stand.state.has_ended)
 		err = finish_ended(job);

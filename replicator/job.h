@@ -43,6 +43,7 @@ struct gw_settings {
 	uint32_t max_rounds, grain_bytes, buffers;
 	bool target_is_zero, resync, overwrite, keep_state;
 	char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;
+	char *throttle_writers;
 };
 
 /* The blackout's parts; see struct gw_report_blackout. */
@@ -109,6 +110,8 @@ struct gw_job {
 	uint64_t round_began_ns, round_total_bytes, round_processed_before_bytes,
 		round_verified_before_bytes;
 	uint64_t live_grains, live_seen_ns, live_cost_ns;	/* of the last look at live */
+	uint64_t dirtied_grains;		/* newly dirty at all takes so far */
+	struct gw_throttling *throttling;	/* --throttle-writers; NULL: never */
 	uint64_t shown_ns;
 };
 
@@ -222,5 +225,19 @@ int gw_job_settled(void *job, const struct gw_batch *batch);
 /* Says a sentence to the user and into the journal. Return: 0 or negative errno (the journal's). */
 int gw_job_note(struct gw_job *job, enum gw_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* ---- throttling.c: the last resort when rounds do not converge ---- */
+
+/* Finds the cgroup of --throttle-writers, and forks the watchdog that restores its limit. Changes nothing yet. */
+int gw_job_open_throttling(struct gw_job *job);
+/* From the tick and after a round, with what is left: lowers the limit a step if that is due. */
+int gw_job_throttle(struct gw_job *job, uint64_t now_ns, uint64_t left_bytes, uint64_t copied_bytes);
+/* After a round that left so much. */
+void gw_job_throttle_round(struct gw_job *job, uint64_t left_bytes);
+/* The former limit comes back, and why is said. Nothing was changed: 0. */
+int gw_job_unthrottle(struct gw_job *job, const char *why);
+void gw_job_close_throttling(struct gw_job *job);
+/* After a death: throttled is the journal's last such record that was not followed by its end; NULL: nothing to do. */
+int gw_job_recover_throttling(struct gw_job *job, struct json_object *throttled);
 
 #endif

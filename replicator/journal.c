@@ -625,6 +625,14 @@ static void begin_again(struct gw_journal_state *state)
 	state->exit_code = 0;
 }
 
+static bool is_restored(struct json_object *payload)
+{
+	bool restored = false;
+
+	gw_json_bool(payload, "restored", &restored);
+	return restored;
+}
+
 static int follow_state(void *arg, const struct gw_record *record, struct json_object *payload)
 {
 	struct gw_journal_state *const state = arg;
@@ -644,6 +652,9 @@ static int follow_state(void *arg, const struct gw_record *record, struct json_o
 		state->has_quiescing = true;
 		keep(&state->quiescing, payload);
 		keep_handoff(state, payload);
+		break;
+	case GW_RECORD_THROTTLED:
+		keep(&state->throttled, is_restored(payload) ? NULL : payload);
 		break;
 	case GW_RECORD_COMMIT:
 		state->has_commit = true;	/* for ever: only the target may run */
@@ -688,5 +699,6 @@ void gw_journal_state_fini(struct gw_journal_state *state)
 	json_object_put(state->started);
 	json_object_put(state->quiescing);
 	json_object_put(state->continued);
+	json_object_put(state->throttled);
 	memset(state, 0, sizeof(*state));
 }

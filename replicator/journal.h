@@ -69,6 +69,7 @@ struct gw_journal_state {
 	struct json_object *started;	/* payload of STARTED, a reference of the caller's; NULL if none */
 	struct json_object *quiescing;	/* of the last QUIESCING; NULL if none */
 	struct json_object *continued;	/* of the last CONTINUED; NULL if none */
+	struct json_object *throttled;	/* of the last THROTTLED; NULL if none, or restored since */
 };
 int gw_journal_read_state(const char *dir, struct gw_journal_state *state, struct gw_diag *diag);
 void gw_journal_state_fini(struct gw_journal_state *state);

@@ -156,6 +156,9 @@ int gw_job_take_down(struct gw_job *job, int exit_code, bool to_keep)
 {
 	struct gw_diag quiet = { 0 };
 
+	if (gw_job_unthrottle(job, "the migration is over") < 0)
+		exit_code = GW_EXIT_UNCLEAR;
+	gw_job_close_throttling(job);
 	gw_job_close_pipeline(job);
 	if (job->target_track != NULL)
 		gw_track_stop(job->target_track, &quiet);

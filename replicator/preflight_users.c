@@ -9,6 +9,9 @@
 #include <sys/sysmacros.h>
 
 #include "preflight_rows.h"
+#include "throttle.h"
+#include "units.h"
+#include "write_limit.h"
 
 #define LIST_BYTES 160
 
@@ -410,6 +413,61 @@ static void source_still(struct gw_check *check, struct gw_row *row)
 	}
 }
 
+static void throttle_cgroup(const struct gw_write_limit *limit, struct gw_row *row)
+{
+	char text[GW_UNIT_TEXT_BYTES];
+	uint64_t former = 0;
+	const int err = gw_write_limit_get(limit, &former);
+
+	if (err < 0) {
+		gw_row_unmet(row, "%.128s: its limits cannot be read: %s", limit->path, strerror(-err));
+	} else if (!gw_write_limit_is_writable(limit)) {
+		gw_row_unmet(row, "%.128s: this process may not change its limits", limit->path);
+		gw_row_mend(row, "run as root, outside of a container that has it read-only");
+	} else if (!gw_write_limit_has_processes(limit)) {
+		gw_row_unmet(row, "%.128s: no process is in it, a limit would have no effect",
+			     limit->path);
+		gw_row_mend(row, "name the cgroup of the writers: cat /proc/PID/cgroup%s",
+			    gw_write_limit_misses_children(limit) ?
+			    "; with cgroup v1 a limit does not reach child cgroups" : "");
+	} else if (former != 0 && former <= GW_THROTTLE_FLOOR_BYTES_PER_S) {
+		gw_row_unmet(row, "%.128s: it has a limit of %s already, and is not throttled "
+			     "below that", limit->path, gw_format_rate(text, former));
+		gw_row_mend(row, "raise that limit, or leave --throttle-writers away");
+	} else if (limit->version == GW_CGROUP_V1) {
+		gw_row_warn(row, "%.96s: cgroup v1 limits direct and synchronous writes only; what the "
+			    "page cache writes back later, and child cgroups, are not limited",
+			    limit->path);
+	} else {
+		gw_row_met(row, "%.128s, %s", limit->path,
+			   former == 0 ? "no limit now" : gw_format_rate(text, former));
+	}
+}
+
+static void throttle(struct gw_check *check, struct gw_row *row)
+{
+	const char *const cgroup = check->config->throttle_writers;
+	struct gw_write_limit limit = { 0 };
+	struct gw_diag diag = { 0 };
+
+	if (cgroup == NULL) {
+		gw_row_met(row, "not asked for");
+	} else if (check->source->kind != GW_NODE_BLOCK) {
+		gw_row_unmet(row, "%s is a regular file: cgroups limit writes to disks",
+			     check->source->path);
+		gw_row_mend(row, "leave --throttle-writers away");
+	} else if (!check->is_tracked) {
+		gw_row_unmet(row, "without tracking there are no rounds that need to converge");
+		gw_row_mend(row, "leave --throttle-writers away, or --track block");
+	} else if (gw_write_limit_open(&limit, cgroup, check->source->disk_dev, NULL, &diag) < 0) {
+		gw_row_unmet(row, "%.250s", diag.text);
+		gw_row_mend(row, "name the cgroup of the writers: cat /proc/PID/cgroup");
+	} else {
+		throttle_cgroup(&limit, row);
+		gw_write_limit_close(&limit);
+	}
+}
+
 const struct gw_row_rule gw_rows_users[] = {
 	{ "target-mounts", "the target is not mounted", GW_NEEDS_TARGET, target_mounts },
 	{ "target-free", "nobody else uses the target", GW_NEEDS_TARGET, target_free },
@@ -419,5 +477,6 @@ const struct gw_row_rule gw_rows_users[] = {
 	{ "handoff", "the source's writers can be stopped at the end", GW_NEEDS_SOURCE, handoff },
 	{ "handoff-options", "the commands fit the hand-off", 0, handoff_options },
 	{ "tracking", "the source is tracked, or does not change", GW_NEEDS_SOURCE, source_still },
+	{ "throttle", "the writers can be throttled as a last resort", GW_NEEDS_SOURCE, throttle },
 	{ NULL, NULL, 0, NULL },
 };

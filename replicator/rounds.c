@@ -73,6 +73,7 @@ static int take(struct gw_job *job, uint64_t *fresh_grains)
 	if (err < 0)
 		return err;
 	job->live_grains = 0;
+	job->dirtied_grains += taken.fresh_grains;
 	if (fresh_grains != NULL)
 		*fresh_grains = taken.fresh_grains;
 	if (taken.whole_device) {
@@ -233,6 +234,9 @@ int gw_job_tick(void *arg)
 			"no progress for --timeout %s: what is left to copy did not get less",
 			gw_format_duration(limit, job->settings.timeout_ns));
 	err = judge_divergence(job, now);
+	if (err >= 0)
+		err = gw_job_throttle(job, now, left_bytes(job),
+				      processed_bytes(gw_engine_stats(job->engine)));
 	return err < 0 ? err : 0;
 }
 
@@ -333,6 +337,10 @@ static int run_round(struct gw_job *job)
 				rate_of(dirty_bytes, elapsed_ns), dirty_bytes,
 				job->settings.bandwidth_bytes_per_s != 0, text, sizeof(text)))
 		err = gw_job_note(job, GW_WARNING, "%s", text);
+	gw_job_throttle_round(job, dirty_bytes);
+	if (err >= 0)
+		err = gw_job_throttle(job, now_ns(job), dirty_bytes,
+				      processed_bytes(gw_engine_stats(job->engine)));
 	return err;
 }
 
@@ -570,8 +578,11 @@ static int quiesce_and_commit(struct gw_job *job)
 	struct gw_blackout *const blackout = &job->blackout;
 	const struct gw_engine_stats before = *gw_engine_stats(job->engine);
 	uint64_t began;
-	int err = record_quiescing(job);
+	/* They finish what they are at with no limit: that, too, is part of the blackout. */
+	int err = gw_job_unthrottle(job, "the switch begins");
 
+	if (err >= 0)
+		err = record_quiescing(job);
 	if (err < 0)
 		return err;
 	gw_fault_point("quiescing-recorded");

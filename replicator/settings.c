@@ -71,6 +71,7 @@ void gw_settings_from_config(struct gw_settings *settings,
 	settings->exec_switch = copy_string(config->exec_switch);
 	settings->exec_resume = copy_string(config->exec_resume);
 	settings->exec_abort = copy_string(config->exec_abort);
+	settings->throttle_writers = copy_string(config->throttle_writers);
 }
 
 void gw_settings_fini(struct gw_settings *settings)
@@ -79,6 +80,7 @@ void gw_settings_fini(struct gw_settings *settings)
 	free(settings->exec_switch);
 	free(settings->exec_resume);
 	free(settings->exec_abort);
+	free(settings->throttle_writers);
 }
 
 /* AUTO becomes what fits the source. A block device that nobody mounted needs a word from the user. */
@@ -183,6 +185,7 @@ int gw_job_record_started(struct gw_job *job)
 	put_text(payload, "exec_switch", settings->exec_switch);
 	put_text(payload, "exec_resume", settings->exec_resume);
 	put_text(payload, "exec_abort", settings->exec_abort);
+	put_text(payload, "throttle_writers", settings->throttle_writers);
 	err = gw_journal_append(job->journal, GW_RECORD_STARTED, payload, &job->diag);
 	return err < 0 ? err : gw_journal_sync(job->journal, &job->diag);
 }
@@ -248,6 +251,7 @@ int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 	settings->exec_switch = copy_string(gw_json_string(started, "exec_switch"));
 	settings->exec_resume = copy_string(gw_json_string(started, "exec_resume"));
 	settings->exec_abort = copy_string(gw_json_string(started, "exec_abort"));
+	settings->throttle_writers = copy_string(gw_json_string(started, "throttle_writers"));
 	return 0;
 }
 
@@ -268,6 +272,10 @@ void gw_settings_override(struct gw_settings *settings,
 		settings->max_rounds = config->max_rounds;
 	if (config->buffers != 0)
 		settings->buffers = config->buffers;
+	if (config->throttle_writers != NULL) {
+		free(settings->throttle_writers);
+		settings->throttle_writers = copy_string(config->throttle_writers);
+	}
 	settings->resync |= config->resync;
 	settings->overwrite = config->overwrite;
 }

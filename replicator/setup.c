@@ -336,6 +336,8 @@ int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config)
 	if (err >= 0 && getrandom(&job->id, sizeof(job->id), 0) != sizeof(job->id))
 		err = gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EIO, "no random number");
 	if (err >= 0)
+		err = gw_job_open_throttling(job);
+	if (err >= 0)
 		err = gw_job_create_handoff(job);
 	if (err >= 0)
 		err = gw_job_record_started(job);

@@ -178,7 +178,11 @@ static int put_ended_aside(struct gw_job *job)
 	err = gw_journal_read_state(job->state_dir, &state, &job->diag);
 	if (err < 0)
 		return err;
-	if (state.has_ended && (state.has_quiescing || (state.has_commit && !state.has_resumed)))
+	if (state.has_ended && state.throttled != NULL)
+		err = gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EEXIST,
+			"migration %s in %s has left a limit on its source's writers: `godwit cleanup "
+			"%s` first", job->name, job->state_dir, job->name);
+	else if (state.has_ended && (state.has_quiescing || (state.has_commit && !state.has_resumed)))
 		err = gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EEXIST,
 			"migration %s in %s has left its source stopped or its switch unfinished, "
 			"and only its journal knows how: `godwit cleanup %s` first", job->name,

@@ -41,6 +41,7 @@ enum gw_record_type {
 	GW_RECORD_CLEANED = 13,		/* by `godwit cleanup` */
 	GW_RECORD_TRACKING = 14,	/* tracking runs and pending holds all that is allocated */
 	GW_RECORD_REQUEST = 15,		/* somebody asked for a change over the control socket: who, what, outcome */
+	GW_RECORD_THROTTLED = 16,	/* before a cgroup's write limit is changed: from, to, why; after it was restored */
 };
 
 #endif

@@ -41,6 +41,7 @@ struct gw_migration_config {
 	bool keep_state;		/* leave the digest file behind */
 	const char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;	/* hand-off exec */
 	uint64_t exec_timeout_ns;	/* default 30 s */
+	const char *throttle_writers;	/* cgroup whose writes to the source may be limited when it does not converge; NULL: none */
 };
 
 enum gw_migration_phase {

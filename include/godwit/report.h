@@ -34,6 +34,18 @@ struct gw_report_blackout {
 	uint64_t quiesce_ns, drain_ns, copy_ns, flush_ns, verify_ns, commit_ns, switch_ns, user_ns, other_ns;
 };
 
+/* Throttled writers: what it took to converge. */
+struct gw_report_throttle {
+	bool happened;
+	bool restored;			/* the former limit is back, or somebody else's is in force */
+	char cgroup[4096];
+	uint32_t steps;
+	uint64_t throttled_ns;		/* 0 also where a process died throttling */
+	uint64_t former_bytes_per_s;	/* 0: there was no limit */
+	uint64_t lowest_bytes_per_s;
+	uint64_t write_before_bytes_per_s, write_after_bytes_per_s;	/* the writers' rate */
+};
+
 struct gw_report_message {
 	uint64_t wall_ns;
 	const char *kind;		/* record type name */
@@ -69,6 +81,7 @@ struct gw_report {
 	uint64_t lost_found, whole_device_marks, misses_submit, misses_complete[3];
 	uint64_t eio_retries, busy_retries, short_ios;
 	struct gw_report_blackout blackout;
+	struct gw_report_throttle throttle;
 	struct gw_report_round *rounds;
 	uint32_t rounds_listed, rounds_total;
 	struct gw_report_message *messages;	/* notes, warnings, errors in order */

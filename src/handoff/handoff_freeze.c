@@ -20,6 +20,7 @@
 #include <linux/capability.h>
 #include <linux/fs.h>
 
+#include "boot.h"
 #include "clock.h"
 #include "fault.h"
 #include "freeze_check.h"
@@ -31,8 +32,6 @@
 #define SHUTDOWN_NO_LOG_FLUSH UINT32_C(2)
 #define SHUTDOWN_UNKNOWN_MODE UINT32_C(0x7fff)
 
-#define BOOT_ID_BYTES 40
-
 /*
  * What can be shut down while it is frozen. f2fs cannot: there the call waits for
  * the thaw. ext2 and ext3 are only right by the driver ext4, which the probe finds.
@@ -42,7 +41,7 @@ static const char *const types[] = { "ext4", "ext3", "ext2", "xfs" };
 struct freeze {
 	struct gw_frozen mounts[GW_WATCH_MOUNTS_MAX];
 	uint32_t count;
-	char boot_id[BOOT_ID_BYTES];
+	char boot_id[GW_BOOT_ID_BYTES];
 };
 
 static bool is_known_type(const char *fs_type)
@@ -64,19 +63,6 @@ static int shut_down(int fd)
 static int thaw(int fd)
 {
 	return ioctl(fd, FITHAW, 0) == 0 || errno == EINVAL ? 0 : -errno;
-}
-
-static void read_boot_id(char boot_id[BOOT_ID_BYTES])
-{
-	FILE *const file = fopen("/proc/sys/kernel/random/boot_id", "re");
-
-	boot_id[0] = '\0';
-	if (file == NULL)
-		return;
-	if (fgets(boot_id, BOOT_ID_BYTES, file) == NULL)
-		boot_id[0] = '\0';
-	boot_id[strcspn(boot_id, "\n")] = '\0';
-	fclose(file);
 }
 
 /* ---- Prepare. ---- */
@@ -176,7 +162,7 @@ static int prepare(struct gw_handoff *handoff, struct gw_diag *diag)
 	if (freeze == NULL)
 		return gw_fail(diag, -ENOMEM, "no memory for the hand-off");
 	handoff->self = freeze;
-	read_boot_id(freeze->boot_id);
+	gw_boot_id(freeze->boot_id);
 	if ((err = open_mounts(handoff, freeze, diag)) != 0 ||
 	    (err = gw_freeze_check_users(source, freeze->mounts, freeze->count, diag)) != 0)
 		return err;
@@ -490,10 +476,10 @@ static int undo_or_finish(struct recovered *all, size_t count, bool committed,
 /* Frozen or not ends with the kernel that did it. */
 static bool is_this_boot(struct json_object *recovery)
 {
-	const char *const then = gw_handoff_json_string(recovery, "boot_id", BOOT_ID_BYTES);
-	char now[BOOT_ID_BYTES];
+	const char *const then = gw_handoff_json_string(recovery, "boot_id", GW_BOOT_ID_BYTES);
+	char now[GW_BOOT_ID_BYTES];
 
-	read_boot_id(now);
+	gw_boot_id(now);
 	return then != NULL && strcmp(then, now) == 0;
 }
 

@@ -179,8 +179,10 @@ static void watch_owner(struct child *child)
 
 static void take_back(struct child *child)
 {
+	const char *const text = child->config->taken_back;
+
 	if (child->config->take_back(child->config->arg, &child->diag) == 0)
-		gw_say(&child->diag, GW_WARNING,
+		gw_say(&child->diag, GW_WARNING, "%s", text != NULL ? text :
 		       "godwit has died before the commit; the source goes on");
 }
 
@@ -300,7 +302,7 @@ int gw_watchdog_arm(struct gw_watchdog *watchdog, struct gw_watch *watch,
 	return gw_fail(diag, err, "the watchdog did not start: %s", strerror(-err));
 }
 
-static bool has_died(const struct gw_watchdog *watchdog)
+bool gw_watchdog_has_died(const struct gw_watchdog *watchdog)
 {
 	struct pollfd pollfd = { .fd = watchdog->fd, .events = POLLIN };
 
@@ -310,7 +312,7 @@ static bool has_died(const struct gw_watchdog *watchdog)
 int gw_watchdog_begin_commit(struct gw_watchdog *watchdog)
 {
 	assert(watchdog->pid > 0);
-	if (has_died(watchdog))
+	if (gw_watchdog_has_died(watchdog))
 		return -EOWNERDEAD;
 	return change_word(watchdog->watch, GW_WATCH_ARMED, GW_WATCH_COMMITTING) ? 0 : -ETIME;
 }
@@ -325,7 +327,7 @@ void gw_watchdog_take_over(struct gw_watchdog *watchdog)
 	    change_word(watch, GW_WATCH_COMMITTING, GW_WATCH_ABORTING))
 		return;
 	/* It speaks up when it is through; should it die instead, we see that too. */
-	while (atomic_load(&watch->word) == GW_WATCH_EXPIRED && !has_died(watchdog))
+	while (atomic_load(&watch->word) == GW_WATCH_EXPIRED && !gw_watchdog_has_died(watchdog))
 		poll(&pollfd, 1, 100);
 }
 

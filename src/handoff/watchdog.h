@@ -60,6 +60,7 @@ struct gw_watchdog_config {
 	int (*finish)(void *arg, struct gw_diag *diag);
 	int (*committed)(const char *state_dir);
 	void *arg;
+	const char *taken_back;		/* what is said when it was; NULL: that the source goes on */
 };
 
 /* Shared memory; NULL if there is none. Undo with gw_watch_free(), NULL is fine. */
@@ -73,6 +74,9 @@ int gw_watchdog_arm(struct gw_watchdog *watchdog, struct gw_watch *watch,
 
 /* Return: 0; -ETIME: it has taken the source back; -EOWNERDEAD: it has died. */
 int gw_watchdog_begin_commit(struct gw_watchdog *watchdog);
+
+/* Nobody would notice the owner's death any more. */
+bool gw_watchdog_has_died(const struct gw_watchdog *watchdog);
 
 /* The owner aborts. Returns when the watchdog, if it was faster, has done its part. */
 void gw_watchdog_take_over(struct gw_watchdog *watchdog);

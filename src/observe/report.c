@@ -328,6 +328,34 @@ static void see_request(struct gw_report *report, const struct gw_record *record
 		    text_or(payload, "outcome", "?"), text_or(payload, "text", "(no text)"));
 }
 
+/* Each step, and then the end of it, of each process. */
+static void see_throttled(struct gw_report *report, const struct gw_record *record,
+			  struct json_object *payload)
+{
+	struct gw_report_throttle *const throttle = &report->throttle;
+	uint64_t throttled_ns = 0, limit_bytes_per_s = 0;
+
+	throttle->restored = false;
+	gw_json_bool(payload, "restored", &throttle->restored);
+	add_message(report, record, "%s", text_or(payload, "text", "(no text)"));
+	if (throttle->restored) {
+		read_u64(payload, "throttled_ns", &throttled_ns);
+		throttle->throttled_ns = add(throttle->throttled_ns, throttled_ns);
+		read_u64(payload, "write_after_bytes_per_s", &throttle->write_after_bytes_per_s);
+		return;
+	}
+	read_text(payload, "cgroup", throttle->cgroup, sizeof(throttle->cgroup));
+	if (!throttle->happened) {
+		read_u64(payload, "former_bytes_per_s", &throttle->former_bytes_per_s);
+		read_u64(payload, "write_bytes_per_s", &throttle->write_before_bytes_per_s);
+	}
+	throttle->happened = true;
+	throttle->steps++;
+	read_u64(payload, "limit_bytes_per_s", &limit_bytes_per_s);
+	if (throttle->lowest_bytes_per_s == 0 || limit_bytes_per_s < throttle->lowest_bytes_per_s)
+		throttle->lowest_bytes_per_s = limit_bytes_per_s;
+}
+
 static int see_record(void *arg, const struct gw_record *record, struct json_object *payload)
 {
 	struct gw_report *const report = arg;
@@ -356,6 +384,9 @@ static int see_record(void *arg, const struct gw_record *record, struct json_obj
 		break;
 	case GW_RECORD_REQUEST:
 		see_request(report, record, payload);
+		break;
+	case GW_RECORD_THROTTLED:
+		see_throttled(report, record, payload);
 		break;
 	case GW_RECORD_COMMIT:
 		report->committed = true;

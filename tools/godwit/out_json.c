@@ -124,6 +124,24 @@ static struct json_object *blackout_json(const struct gw_report_blackout *blacko
 	return object;
 }
 
+static struct json_object *throttle_json(const struct gw_report_throttle *throttle)
+{
+	struct json_object *object;
+
+	if (!throttle->happened)
+		return NULL;
+	object = new_object();
+	gw_json_put_text(object, "cgroup", throttle->cgroup);
+	gw_json_put_u64(object, "steps", throttle->steps);
+	gw_json_put_u64(object, "throttled_ns", throttle->throttled_ns);
+	gw_json_put_u64(object, "former_bytes_per_s", throttle->former_bytes_per_s);
+	gw_json_put_u64(object, "lowest_bytes_per_s", throttle->lowest_bytes_per_s);
+	gw_json_put_u64(object, "write_before_bytes_per_s", throttle->write_before_bytes_per_s);
+	gw_json_put_u64(object, "write_after_bytes_per_s", throttle->write_after_bytes_per_s);
+	gw_json_put_bool(object, "restored", throttle->restored);
+	return object;
+}
+
 static struct json_object *verify_json(const struct gw_report *report)
 {
 	struct json_object *const object = new_object();
@@ -220,6 +238,7 @@ void gw_out_report_json(FILE *out, const struct gw_report *report)
 	gw_json_put_object(object, "tracking", tracking_json(report));
 	gw_json_put_object(object, "io", io_json(report));
 	gw_json_put_object(object, "blackout", blackout_json(&report->blackout));
+	gw_json_put_object(object, "throttle", throttle_json(&report->throttle));
 	gw_json_put_object(object, "rounds", rounds_json(report));
 	gw_json_put_u64(object, "rounds_total", report->rounds_total);
 	gw_json_put_object(object, "messages", messages_json(report));

@@ -303,6 +303,30 @@ static void put_blackout(FILE *out, const struct gw_report *report)
 		duration_text(blackout->early_sync_ns).text);
 }
 
+static void put_throttle(FILE *out, const struct gw_report_throttle *throttle)
+{
+	char rate[4][GW_UNIT_TEXT_BYTES];
+
+	if (!throttle->happened)
+		return;
+	heading(out, "Throttled writers");
+	field(out, "cgroup", "%s", known(throttle->cgroup));
+	if (throttle->throttled_ns != 0)
+		field(out, "throttled", "for %s, in %" PRIu32 " steps down to %s",
+		      duration_text(throttle->throttled_ns).text, throttle->steps,
+		      gw_format_rate(rate[0], throttle->lowest_bytes_per_s));
+	else
+		field(out, "throttled", "in %" PRIu32 " steps down to %s", throttle->steps,
+		      gw_format_rate(rate[0], throttle->lowest_bytes_per_s));
+	field(out, "they wrote", "%s before, %s after",
+	      gw_format_rate(rate[1], throttle->write_before_bytes_per_s),
+	      throttle->write_after_bytes_per_s != 0 ?
+		      gw_format_rate(rate[2], throttle->write_after_bytes_per_s) : "(not measured)");
+	field(out, "former limit", "%s, %s", throttle->former_bytes_per_s != 0 ?
+	      gw_format_rate(rate[3], throttle->former_bytes_per_s) : "none",
+	      throttle->restored ? "restored" : "NOT RESTORED: see `godwit cleanup`");
+}
+
 static void put_bytes(FILE *out, const char *name, uint64_t bytes)
 {
 	fprintf(out, "  %-44s %10s\n", name, bytes_text(bytes).text);
@@ -367,6 +391,7 @@ void gw_out_report_text(FILE *out, const struct gw_report *report)
 	put_head(out, report);
 	put_rounds(out, report);
 	put_blackout(out, report);
+	put_throttle(out, &report->throttle);
 	put_sums(out, report);
 	put_health(out, report);
 	put_messages(out, report);

@@ -1,0 +1,236 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# --throttle-writers: what does not converge without it does with it; the cgroup's former limit is
+# back after the switch, a cancellation, a death at any step, and when the watchdog died as well.
+. "$(dirname "$0")/lib.bash"
+
+NAME=throttle$$
+FORMER=$((40 << 20))		# the administrator's own limit
+
+# A cgroup of our own: v1's blkio where that is mounted or can be, else v2's io.
+make_cgroup() {
+	local root
+	root=$(awk '$3 == "cgroup" && $4 ~ /(^|,)blkio(,|$)/ { print $2; exit }' /proc/mounts)
+	if [ -z "$root" ] && mkdir -p "$SCRATCH/blkio" &&
+		mount -t cgroup -o blkio none "$SCRATCH/blkio" 2>/dev/null; then
+		MOUNTS+=("$SCRATCH/blkio")
+		root=$SCRATCH/blkio
+	fi
+	FILE=blkio.throttle.write_bps_device
+	if [ -z "$root" ]; then
+		root=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+		grep -qw io "$root/cgroup.controllers" 2>/dev/null &&
+			echo +io >"$root/cgroup.subtree_control" 2>/dev/null
+		FILE=io.max
+	fi
+	CGROUP=$root/gw-$NAME
+	[ -n "$root" ] && mkdir -p "$CGROUP" && [ -e "$CGROUP/$FILE" ] && return 0
+	rmdir "$CGROUP" 2>/dev/null
+	SKIP="no cgroup with a blkio or io controller"
+	return 1
+}
+
+set_limit() {
+	if [ "$FILE" = io.max ]; then
+		echo "$NUMBER wbps=$1" >"$CGROUP/$FILE"
+	else
+		echo "$NUMBER $1" >"$CGROUP/$FILE"
+	fi
+}
+
+limit() {
+	sed -n "s/^$NUMBER .*wbps=\([0-9]*\).*/\1/p; s/^$NUMBER \([0-9]*\)\$/\1/p" "$CGROUP/$FILE"
+}
+
+limit_is() {
+	[ "$(limit)" = "$1" ] && return 0
+	echo "# the limit is \"$(limit)\", expected \"$1\""
+	return 1
+}
+
+is_throttled() {
+	[ -n "$(limit)" ] && [ "$(limit)" -lt "$FORMER" ]
+}
+
+begin() {
+	make_cgroup || return 1
+	loop source 32M && S=$LOOP && loop target 32M && T=$LOOP || return 1
+	NUMBER=$(cat "/sys/block/${S#/dev/}/dev")
+	dd if=/dev/urandom of="$S" bs=1M count=32 oflag=direct status=none
+	set_limit "$FORMER" || return 1
+}
+
+in_cgroup() {
+	echo "$BASHPID" >"$CGROUP/cgroup.procs"
+	exec "$@"
+}
+
+# writer [in_cgroup]: far more than is copied, until it is killed.
+writer() {
+	background "$@" fio --thread --name=w --filename="$S" --rw=randwrite --bs=4k --size=32M \
+		--direct=1 --ioengine=io_uring --iodepth=8 --rate_iops=9000 --time_based --runtime=600 \
+		--randrepeat=0 --norandommap --output=/dev/null
+	WRITING=$BACKGROUND
+	STOP="kill -KILL $WRITING; while [ -d /proc/$WRITING ] && ! grep -q '^State:.Z' /proc/$WRITING/status; do sleep 0.01; done"
+	wait_for 20 grep -q . "$CGROUP/cgroup.procs" || [ $# = 0 ]
+}
+
+options() {
+	OPTIONS=("$S" "$T" --handoff exec --exec-quiesce "$STOP" --exec-abort true --bandwidth 16M
+		--name "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" --throttle-writers "$CGROUP")
+}
+
+start() {
+	options
+	background "${1:-$GODWIT}" migrate "${OPTIONS[@]}" >"$SCRATCH/out" 2>"$SCRATCH/err"
+	PID=$BACKGROUND
+}
+
+run_cleanup() {
+	"$GODWIT" cleanup "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" 2>"$SCRATCH/err"
+}
+
+end() {
+	kill -KILL "$WRITING" 2>/dev/null
+	wait "$WRITING" 2>/dev/null
+	rmdir "$CGROUP" 2>/dev/null
+	return "$1"
+}
+
+# ---- the tests; each one leaves its cgroup to end() ----
+
+only_with_it() {
+	begin && writer in_cgroup || return 1
+	expect 5 migrate "$S" "$T" --handoff exec --exec-quiesce "$STOP" --exec-abort true \
+		--bandwidth 16M --timeout 5s && said 'will not converge' && limit_is "$FORMER" || return 1
+	rm -rf "$SCRATCH/state"
+	options
+	expect 0 "$GODWIT" migrate "${OPTIONS[@]}" --overwrite >"$SCRATCH/out" 2>"$SCRATCH/err" || return 1
+	limit_is "$FORMER" && same "$S" "$T" && nothing_left || return 1
+	said 'throttling the writers to [0-9.]+ MiB/s, they wrote [0-9.]+ MiB/s: .* are dirtied, .* are copied' || return 1
+	# Each step is told before the switch is, and the end after the last step.
+	reported "(lambda t: t['restored'] and t['steps'] >= 1 and t['throttled_ns'] > 1e9 and
+		t['former_bytes_per_s'] == $FORMER and (1 << 20) <= t['lowest_bytes_per_s'] < $FORMER and
+		t['write_before_bytes_per_s'] > t['write_after_bytes_per_s'] > 0)(report['throttle'])" &&
+		reported "[m['kind'] for m in report['messages']].count('throttled') == report['throttle']['steps'] + 1" &&
+		reported "report['blackout']['total_ns'] > 0"
+}
+
+cancelled() {
+	begin && writer in_cgroup && start || return 1
+	wait_for 60 is_throttled || return 1
+	kill -TERM "$PID"
+	wait "$PID"
+	[ $? = 6 ] || { echo "# not cancelled"; return 1; }
+	limit_is "$FORMER" && nothing_left && kill -0 "$WRITING" && reported "report['throttle']['restored']"
+}
+
+# Killed at a step: the watchdog restores. Then on to the end, or cleaned up, twice.
+killed() {
+	begin && writer in_cgroup || return 1
+	GODWIT_KILL_AT=$1 start "$GODWIT_FAULT"
+	wait "$PID" 2>/dev/null
+	[ $? = 137 ] || { echo "# $1 was never reached"; tail -3 "$SCRATCH/err"; return 1; }
+	wait_for 10 limit_is "$FORMER" && kill -0 "$WRITING" || return 1
+	if [ "$2" = continue ]; then
+		expect 0 continue_migration && same "$S" "$T" && limit_is "$FORMER" && nothing_left &&
+			reported "report['throttle']['restored'] and report['committed']"
+	else
+		expect 0 run_cleanup && said 'no longer throttled' && expect 0 run_cleanup &&
+			limit_is "$FORMER" && nothing_left && reported "report['throttle']['restored']"
+	fi
+}
+
+both_killed() {
+	local watchdog
+	begin && writer in_cgroup && start || return 1
+	wait_for 60 is_throttled || return 1
+	watchdog=$(pgrep -P "$PID" -x godwit-watchdog) || { echo "# no watchdog"; return 1; }
+	kill -STOP "$PID"
+	kill -KILL "$watchdog" "$PID"
+	wait "$PID" 2>/dev/null
+	is_throttled || { echo "# not throttled any more: $(limit)"; return 1; }
+	# Another migration of that name does not begin on top of it.
+	options
+	expect 3 "$GODWIT" migrate "${OPTIONS[@]}" >"$SCRATCH/out" 2>"$SCRATCH/err" || return 1
+	expect 0 run_cleanup && limit_is "$FORMER" || return 1
+	# The second time somebody else's limit is none of its business.
+	set_limit $((5 << 20))
+	expect 0 run_cleanup && limit_is $((5 << 20)) && nothing_left
+}
+
+without_its_watchdog() {
+	begin && writer in_cgroup && start || return 1
+	wait_for 60 is_throttled || return 1
+	pkill -KILL -P "$PID" -x godwit-watchdog || return 1
+	wait_for 20 limit_is "$FORMER" && said 'watchdog .* has died' || return 1
+	kill -TERM "$PID"
+	wait "$PID"
+	limit_is "$FORMER"
+}
+
+# The writer is somewhere else; only an idle process is in the cgroup.
+no_effect() {
+	begin && background in_cgroup sleep 600 && writer && start || return 1
+	wait_for 60 grep -q 'no effect' "$SCRATCH/err" || return 1
+	limit_is "$FORMER" || return 1
+	kill -TERM "$PID"
+	wait "$PID"
+	limit_is "$FORMER"
+}
+
+somebody_elses_limit() {
+	begin && writer in_cgroup && start || return 1
+	wait_for 60 is_throttled || return 1
+	set_limit $((38 << 20))
+	kill -TERM "$PID"
+	wait "$PID"
+	limit_is $((38 << 20)) && said 'somebody else'
+}
+
+refusals() {
+	begin && STOP=true || return 1
+	expect 3 migrate "$S" "$T" --overwrite --handoff none --throttle-writers /no/such/group &&
+		said 'no cgroup /no/such/group' || return 1
+	expect 3 migrate "$S" "$T" --overwrite --handoff none --throttle-writers "$CGROUP" &&
+		said 'no process is in it' || return 1
+	expect 3 migrate "$S" "$T" --overwrite --handoff none --throttle-writers "$SCRATCH" &&
+		said 'neither io.max nor blkio' || return 1
+	background in_cgroup sleep 600
+	WRITING=$BACKGROUND
+	wait_for 5 grep -q . "$CGROUP/cgroup.procs" || return 1
+	expect 3 migrate "$SCRATCH/source.img" "$SCRATCH/file" --throttle-writers "$CGROUP" &&
+		said 'regular file' || return 1
+	expect 3 migrate "$S" "$T" --overwrite --handoff none --track none --throttle-writers "$CGROUP" &&
+		said 'without tracking' || return 1
+	set_limit 1000000
+	expect 3 migrate "$S" "$T" --overwrite --handoff none --throttle-writers "$CGROUP" && said 'has a limit of' &&
+		limit_is 1000000 && nothing_left && [ ! -e "$SCRATCH/state" ]
+}
+
+tidy() {
+	WRITING=
+	"$@"
+	end $?
+}
+
+if ! needs_bpf; then
+	echo "ok - throttled writers # SKIP $SKIP"
+	exit 0
+fi
+run "does not converge without, does with it" tidy only_with_it
+run "cancelled while throttled" tidy cancelled
+run "both killed, cleanup restores" tidy both_killed
+run "its watchdog dies alone" tidy without_its_watchdog
+run "writers in another cgroup" tidy no_effect
+run "somebody else's limit stays" tidy somebody_elses_limit
+run "refusals" tidy refusals
+if [ -x "$GODWIT_FAULT" ]; then
+	run "killed at throttle-recorded, then --continue" tidy killed throttle-recorded continue
+	run "killed at throttle-set, then --continue" tidy killed throttle-set continue
+	run "killed at throttle-set the second time, then cleanup" tidy killed throttle-set:2 cleanup
+	run "killed at throttle-restored, then cleanup" tidy killed throttle-restored cleanup
+else
+	echo "ok - killed at each step # SKIP no build with fault points (make FAULT=1)"
+fi
+exit $FAILED
