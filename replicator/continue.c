@@ -255,9 +255,9 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 	if (err >= 0)
 		err = gw_state_lock_disk(job);
 	if (err >= 0)
-		err = gw_job_start_control(job);
-	if (err >= 0)
 		err = gw_job_open_throttling(job);
+	if (err >= 0)
+		err = gw_job_start_control(job);
 	if (err >= 0)
 		err = gw_job_create_handoff(job);
 	if (err < 0)

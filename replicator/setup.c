@@ -328,6 +328,9 @@ int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config)
 		err = gw_job_init_geom(job);
 	if (err >= 0)
 		err = gw_state_create(job, config);
+	/* Before there is much memory, or another thread: its watchdog would have a copy. */
+	if (err >= 0)
+		err = gw_job_open_throttling(job);
 	if (err >= 0)
 		err = gw_job_start_control(job);
 	if (err >= 0)
@@ -335,8 +338,6 @@ int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config)
 	job->journal_is_new = err >= 0;
 	if (err >= 0 && getrandom(&job->id, sizeof(job->id), 0) != sizeof(job->id))
 		err = gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EIO, "no random number");
-	if (err >= 0)
-		err = gw_job_open_throttling(job);
 	if (err >= 0)
 		err = gw_job_create_handoff(job);
 	if (err >= 0)

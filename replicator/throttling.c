@@ -136,7 +136,6 @@ int gw_job_open_throttling(struct gw_job *job)
 	throttling->least_left_bytes = UINT64_MAX;
 	err = gw_write_limit_open(&throttling->limit, job->settings.throttle_writers,
 				  job->source.disk_dev, NULL, &job->diag);
-	/* Before there is much memory: the watchdog would have a copy of it. */
 	return err < 0 ? err : arm(job, throttling);
 }
 
