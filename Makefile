@@ -28,7 +28,7 @@ FUZZ := $(O)/fuzz
 
 # ---- Flags ----------------------------------------------------------------------------------
 
-PACKAGES := libbpf liburing libxxhash json-c blkid
+PACKAGES := libbpf liburing libxxhash json-c blkid devmapper
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes
 INCLUDES := -Iinclude -Isrc/base -Isrc/data -Isrc/format -Isrc/device -Isrc/track \
@@ -36,7 +36,7 @@ INCLUDES := -Iinclude -Isrc/base -Isrc/data -Isrc/format -Isrc/device -Isrc/trac
 BASE_CPPFLAGS := -D_GNU_SOURCE $(INCLUDES)
 BASE_CFLAGS := -std=gnu11 $(WARNINGS) -pthread -fno-omit-frame-pointer
 LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null || \
-	echo -lbpf -luring -lxxhash -ljson-c -lblkid) -lelf -lz -pthread
+	echo -lbpf -luring -lxxhash -ljson-c -lblkid -ldevmapper) -lelf -lz -pthread
 BPF_CFLAGS := -target bpf -mcpu=v3 -g -O2 -Wall -Werror -Ibpf -Iinclude \
 	-idirafter /usr/include/$(shell uname -m)-linux-gnu
 

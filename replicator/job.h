@@ -42,6 +42,7 @@ struct gw_settings {
 	uint64_t exec_timeout_ns;
 	uint32_t max_rounds, grain_bytes, buffers;
 	bool target_is_zero, resync, overwrite, keep_state;
+	char *dm_name;
 	char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;
 	char *throttle_writers;
 };

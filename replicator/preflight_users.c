@@ -13,6 +13,8 @@
 #include "units.h"
 #include "write_limit.h"
 
+#include "handoff_dm.h"
+
 #define LIST_BYTES 160
 
 /* Appends ", item", and "..." once where it no longer fits. */
@@ -347,6 +349,26 @@ static void users_for_exec(struct gw_check *check, struct gw_row *row)
 	}
 }
 
+static void users_for_dm(struct gw_check *check, struct gw_row *row)
+{
+	const char *const name = check->config->dm_name;
+	struct gw_dm_device device;
+	struct gw_diag diag = { 0 };
+
+	if (name == NULL || check->target == NULL) {
+		gw_row_unmet(row, "%s", name == NULL ? "--handoff dm names no device" :
+						       "there is no target to move it to");
+		gw_row_mend(row, name == NULL ? "--handoff dm:NAME" : "name a target");
+	} else if (gw_handoff_dm_check(name, check->source, check->target, &device, &diag) < 0) {
+		gw_row_unmet(row, "%s", diag.text);
+		gw_row_mend(row, "see dmsetup table %s, dmsetup info %s; or --handoff exec", name,
+			    name);
+	} else {
+		gw_row_met(row, "suspend %s, of %u segment%s", name, device.table.count,
+			   device.table.count == 1 ? "" : "s");
+	}
+}
+
 static void handoff(struct gw_check *check, struct gw_row *row)
 {
 	switch (check->handoff) {
@@ -358,6 +380,9 @@ static void handoff(struct gw_check *check, struct gw_row *row)
 		return;
 	case GW_MIGRATION_NONE:
 		users_for_none(check, row);
+		return;
+	case GW_MIGRATION_DM:
+		users_for_dm(check, row);
 		return;
 	case GW_MIGRATION_HANDOFF_AUTO:
 		break;

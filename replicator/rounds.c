@@ -526,13 +526,14 @@ static int copy_to_empty(struct gw_job *job)
 		"source %s is still being written although its writers were to be stopped "
 		"(hand-off %s); stop them, or use another --handoff", job->source.path,
 		job->settings.handoff == GW_HANDOFF_NONE ? "none: the caller vouches" :
-		job->settings.handoff == GW_HANDOFF_EXEC ? "exec" : "freeze");
+		job->settings.handoff == GW_HANDOFF_EXEC ? "exec" :
+		job->settings.handoff == GW_HANDOFF_DM ? "dm" : "freeze");
 }
 
 static int record_quiescing(struct gw_job *job)
 {
 	struct json_object *const payload = json_object_new_object();
-	static const char *const names[] = { "freeze", "exec", "none" };
+	static const char *const names[] = { "freeze", "exec", "none", "dm" };
 
 	gw_json_put_string(payload, "handoff", names[job->settings.handoff]);
 	gw_json_put_u64(payload, "predicted_blackout_ns", job->blackout.predicted_ns);
@@ -634,7 +635,11 @@ static int quiesce_and_commit(struct gw_job *job)
 	if (err < 0)
 		return err;
 	began = now_ns(job);
-	err = gw_handoff_begin_commit(job->handoff, &job->diag);
+	if (gw_handoff_loads(job->handoff))
+		gw_job_close_pipeline(job);
+	err = gw_handoff_load(job->handoff, &job->diag);
+	if (err >= 0)
+		err = gw_handoff_begin_commit(job->handoff, &job->diag);
 	if (err < 0)
 		return err;
 	gw_fault_point("committing");

@@ -15,7 +15,7 @@
 #define QUIESCE_GRACE_NS (10 * GW_NS_PER_S)
 #define EXEC_TIMEOUT_NS (30 * GW_NS_PER_S)
 
-static const char *const handoff_names[] = { "freeze", "exec", "none" };
+static const char *const handoff_names[] = { "freeze", "exec", "none", "dm" };
 static const char *const verify_names[] = { "no", "during", "after" };
 
 static char *copy_string(const char *text)
@@ -67,6 +67,7 @@ void gw_settings_from_config(struct gw_settings *settings,
 	settings->target_is_zero = config->target_is_zero;
 	settings->resync = config->resync;
 	settings->keep_state = config->keep_state;
+	settings->dm_name = copy_string(config->dm_name);
 	settings->exec_quiesce = copy_string(config->exec_quiesce);
 	settings->exec_switch = copy_string(config->exec_switch);
 	settings->exec_resume = copy_string(config->exec_resume);
@@ -76,6 +77,7 @@ void gw_settings_from_config(struct gw_settings *settings,
 
 void gw_settings_fini(struct gw_settings *settings)
 {
+	free(settings->dm_name);
 	free(settings->exec_quiesce);
 	free(settings->exec_switch);
 	free(settings->exec_resume);
@@ -98,6 +100,9 @@ int gw_job_choose_handoff(struct gw_job *job, enum gw_migration_handoff wanted)
 		return 0;
 	case GW_MIGRATION_NONE:
 		job->settings.handoff = GW_HANDOFF_NONE;
+		return 0;
+	case GW_MIGRATION_DM:
+		job->settings.handoff = GW_HANDOFF_DM;
 		return 0;
 	case GW_MIGRATION_HANDOFF_AUTO:
 		break;
@@ -181,6 +186,7 @@ int gw_job_record_started(struct gw_job *job)
 	gw_json_put_bool(payload, "target_is_zero", settings->target_is_zero);
 	gw_json_put_bool(payload, "resync", settings->resync);
 	gw_json_put_bool(payload, "keep_state", settings->keep_state);
+	put_text(payload, "dm_name", settings->dm_name);
 	put_text(payload, "exec_quiesce", settings->exec_quiesce);
 	put_text(payload, "exec_switch", settings->exec_switch);
 	put_text(payload, "exec_resume", settings->exec_resume);
@@ -215,7 +221,7 @@ int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 	};
 	struct gw_settings *const settings = &job->settings;
 	const uint32_t track = index_of(gw_json_string(started, "track"), track_names, 3);
-	const uint32_t handoff = index_of(gw_json_string(started, "handoff"), handoff_names, 3);
+	const uint32_t handoff = index_of(gw_json_string(started, "handoff"), handoff_names, 4);
 	const uint32_t verify = index_of(gw_json_string(started, "verify"), verify_names, 3);
 	uint64_t grain_bytes, buffers, max_rounds = 0;
 
@@ -223,7 +229,7 @@ int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 		return gw_job_bad_journal(job, "id");
 	if (track == 3)
 		return gw_job_bad_journal(job, "track");
-	if (handoff == 3)
+	if (handoff == 4)
 		return gw_job_bad_journal(job, "handoff");
 	if (verify == 3)
 		return gw_job_bad_journal(job, "verify");
@@ -247,6 +253,7 @@ int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 	settings->max_rounds = (uint32_t)max_rounds;
 	gw_json_bool(started, "keep_state", &settings->keep_state);
 	gw_json_bool(started, "resync", &settings->resync);
+	settings->dm_name = copy_string(gw_json_string(started, "dm_name"));
 	settings->exec_quiesce = copy_string(gw_json_string(started, "exec_quiesce"));
 	settings->exec_switch = copy_string(gw_json_string(started, "exec_switch"));
 	settings->exec_resume = copy_string(gw_json_string(started, "exec_resume"));

@@ -146,6 +146,7 @@ int gw_job_create_handoff(struct gw_job *job)
 		.state_dir = job->state_dir,
 		.keep_writable = keep_writable,
 		.lock_fds = { job->state_lock_fd, job->disk_lock_fd },
+		.dm_name = job->settings.dm_name,
 		.exec_quiesce = job->settings.exec_quiesce,
 		.exec_switch = job->settings.exec_switch,
 		.exec_resume = job->settings.exec_resume,

@@ -17,7 +17,7 @@ enum gw_migration_verify { GW_VERIFY_NO, GW_VERIFY_DURING, GW_VERIFY_AFTER };
 /* AUTO: NVME for a namespace whose driver has the tracepoints, BLOCK for others, NONE for files. */
 enum gw_migration_track { GW_TRACK_AUTO, GW_TRACK_BLOCK, GW_TRACK_NONE, GW_TRACK_NVME };
 enum gw_migration_handoff { GW_MIGRATION_HANDOFF_AUTO, GW_MIGRATION_FREEZE, GW_MIGRATION_EXEC,
-			    GW_MIGRATION_NONE };
+			    GW_MIGRATION_NONE, GW_MIGRATION_DM };
 
 /* Zero means the default in every field. Strings are borrowed for the call. */
 struct gw_migration_config {
@@ -39,6 +39,7 @@ struct gw_migration_config {
 	bool target_is_zero;		/* the caller vouches that the target reads as zeroes */
 	bool resync;			/* compare by content, write only what differs */
 	bool keep_state;		/* leave the digest file behind */
+	const char *dm_name;		/* hand-off dm */
 	const char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;	/* hand-off exec */
 	uint64_t exec_timeout_ns;	/* default 30 s */
 	const char *throttle_writers;	/* cgroup whose writes to the source may be limited when it does not converge; NULL: none */

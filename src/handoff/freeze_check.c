@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
@@ -357,4 +358,18 @@ int gw_freeze_check_own_files(const struct gw_node *source, const struct gw_froz
 	if (stat("/proc/self/exe", &st) == 0 && is_stored_on(source, mounts, count, st.st_dev))
 		return refuse_own(diag, "program", "godwit", source);
 	return check_open_files(source, mounts, count, diag);
+}
+
+/*
+ * All that is mapped is brought in and stays; what is mapped later stays once it
+ * was touched (a large sidecar file need not be read for that).
+ */
+int gw_freeze_lock_memory(struct gw_diag *diag)
+{
+	if (mlockall(MCL_CURRENT) == 0 && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0)
+		return 0;
+	return gw_fail_exit(diag, GW_EXIT_CANNOT, -errno,
+			    "cannot lock memory, so godwit itself might hang on a frozen file system "
+			    "(%s): run it with CAP_IPC_LOCK, or after `ulimit -l unlimited`",
+			    strerror(errno));
 }

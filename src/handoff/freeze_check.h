@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Private to the hand-off freeze: what must be refused before anything is copied. */
+/* Private to the hand-offs freeze and dm: what must be refused before anything is copied. */
 #ifndef GW_FREEZE_CHECK_H
 #define GW_FREEZE_CHECK_H
 
@@ -28,6 +28,9 @@ int gw_freeze_check_users(const struct gw_node *source, const struct gw_frozen *
  */
 int gw_freeze_check_own_files(const struct gw_node *source, const struct gw_frozen *mounts,
 			      uint32_t count, const char *const *keep, struct gw_diag *diag);
+
+/* So that godwit itself never waits for a page from what it stops. Said (GW_EXIT_CANNOT). */
+int gw_freeze_lock_memory(struct gw_diag *diag);
 
 /*
  * What sysfs knows of a block device, without opening it: numbers, names, the

@@ -21,7 +21,9 @@ gw_handoff_committed_fn gw_handoff_committed = committed_is_not_set;
 
 /* ---- Order. ---- */
 
-enum step { PREPARE, SET_LIMITS, SYNC, DESCRIBE, QUIESCE, BEGIN_COMMIT, SWITCH, RESUME, ABORT, STEPS };
+enum step {
+	PREPARE, SET_LIMITS, SYNC, DESCRIBE, QUIESCE, LOAD, BEGIN_COMMIT, SWITCH, RESUME, ABORT, STEPS
+};
 
 #define IN(state) (1u << GW_HANDOFF_##state)
 
@@ -32,6 +34,7 @@ static const uint32_t allowed_from[STEPS] = {
 	[SYNC] = IN(PREPARED) | IN(QUIESCED) | IN(COMMITTING) | IN(ABORTED),
 	[DESCRIBE] = ~IN(NEW),
 	[QUIESCE] = IN(PREPARED),
+	[LOAD] = IN(QUIESCED),
 	[BEGIN_COMMIT] = IN(QUIESCED),
 	[SWITCH] = IN(COMMITTING),
 	[RESUME] = IN(SWITCHED),
@@ -62,6 +65,8 @@ static const struct gw_handoff_ops *ops_for(enum gw_handoff_kind kind)
 		return &gw_handoff_exec;
 	case GW_HANDOFF_NONE:
 		return &gw_handoff_none;
+	case GW_HANDOFF_DM:
+		return &gw_handoff_dm;
 	}
 	return NULL;
 }
@@ -276,6 +281,22 @@ int gw_handoff_quiesce(struct gw_handoff *handoff, struct gw_diag *diag)
 	return err;
 }
 
+bool gw_handoff_loads(const struct gw_handoff *handoff)
+{
+	return handoff->ops->load != NULL;
+}
+
+int gw_handoff_load(struct gw_handoff *handoff, struct gw_diag *diag)
+{
+	int err = 0;
+
+	check_order(handoff, LOAD);
+	if (handoff->ops->load != NULL)
+		err = handoff->ops->load(handoff, diag);
+	gw_fault_point("handoff-loaded");
+	return fail_as(diag, GW_EXIT_IO, err);
+}
+
 int gw_handoff_begin_commit(struct gw_handoff *handoff, struct gw_diag *diag)
 {
 	int err = 0;
@@ -435,7 +456,7 @@ static struct json_object *parse(const char *text)
 int gw_handoff_recover(const char *recovery_json, bool committed, struct gw_diag *diag)
 {
 	static const struct gw_handoff_ops *const providers[] = {
-		&gw_handoff_freeze, &gw_handoff_exec, &gw_handoff_none,
+		&gw_handoff_freeze, &gw_handoff_exec, &gw_handoff_none, &gw_handoff_dm,
 	};
 	struct json_object *const recovery = parse(recovery_json);
 	const char *name;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Hand-off: stop the writers, and give the device's work to the target. One
- * interface, providers handoff_freeze.c, handoff_exec.c, handoff_none.c.
+ * interface, providers handoff_freeze.c, handoff_exec.c, handoff_none.c, handoff_dm.c.
  * Calls come in the order of enum gw_handoff_state; gw_handoff.c checks it.
  *
- * Rule 6, one owner: a watchdog child (freeze, exec) shares the state. It takes
+ * Rule 6, one owner: a watchdog child (freeze, exec, dm) shares the state. It takes
  * the source back when the deadline passes or this process dies before the
  * commit record is in the journal; after it, it finishes the switch.
  */
@@ -17,7 +17,7 @@
 #include "blkinfo.h"
 #include "err.h"
 
-enum gw_handoff_kind { GW_HANDOFF_FREEZE, GW_HANDOFF_EXEC, GW_HANDOFF_NONE };
+enum gw_handoff_kind { GW_HANDOFF_FREEZE, GW_HANDOFF_EXEC, GW_HANDOFF_NONE, GW_HANDOFF_DM };
 
 enum gw_handoff_state {
 	GW_HANDOFF_NEW,
@@ -40,6 +40,7 @@ struct gw_handoff_config {
 	const char *const *keep_writable;	/* NULL-terminated paths that must not be frozen (state dir, binary, stdout, ...) */
 	/* exec: shell commands, NULL for none. */
 	const char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;
+	const char *dm_name;		/* dm: the device-mapper device above the source */
 	uint64_t exec_timeout_ns;	/* of each command (default 30 s) */
 	uint64_t deadline_ns;		/* from quiesce to commit (default 10 s), then the watchdog takes the source back */
 	/* Locks of the migration and its source: the watchdog keeps them too, so that nobody takes
@@ -65,7 +66,7 @@ int gw_handoff_prepare(struct gw_handoff *handoff, struct gw_diag *diag);
 int gw_handoff_set_limits(struct gw_handoff *handoff, uint64_t deadline_ns,
 			  uint64_t exec_timeout_ns, struct gw_diag *diag);
 
-/* syncfs of what freeze will freeze (others: nothing). *cost_ns: how long it took. Any time after prepare. */
+/* syncfs of what freeze will freeze (dm: of what is mounted from its device; others: nothing). *cost_ns: how long it took. Any time after prepare. */
 int gw_handoff_sync(struct gw_handoff *handoff, uint64_t *cost_ns, struct gw_diag *diag);
 
 /*
@@ -79,6 +80,15 @@ const char *gw_handoff_recovery_json(struct gw_handoff *handoff);
  * -ETIME: commands or FIFREEZE took longer than allowed.
  */
 int gw_handoff_quiesce(struct gw_handoff *handoff, struct gw_diag *diag);
+
+/*
+ * The target holds all and nobody has claimed it: dm loads its table. Between
+ * quiesce and begin_commit. Nothing to do for the others.
+ */
+int gw_handoff_load(struct gw_handoff *handoff, struct gw_diag *diag);
+
+/* Does load need a target that nobody has claimed? Then let go of it first. */
+bool gw_handoff_loads(const struct gw_handoff *handoff);
 
 /* Right before the commit record is written. -ETIME: the watchdog has taken the source back; abort. */
 int gw_handoff_begin_commit(struct gw_handoff *handoff, struct gw_diag *diag);

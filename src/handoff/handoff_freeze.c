@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -130,20 +129,6 @@ static int open_mounts(struct gw_handoff *handoff, struct freeze *freeze, struct
 	return err;
 }
 
-/*
- * All that is mapped is brought in and stays; what is mapped later stays once it
- * was touched (a large sidecar file need not be read for that).
- */
-static int lock_memory(struct gw_diag *diag)
-{
-	if (mlockall(MCL_CURRENT) == 0 && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0)
-		return 0;
-	return gw_fail_exit(diag, GW_EXIT_CANNOT, -errno,
-			    "cannot lock memory, so godwit itself might hang on a frozen file system "
-			    "(%s): run it with CAP_IPC_LOCK, or after `ulimit -l unlimited`",
-			    strerror(errno));
-}
-
 static int prepare(struct gw_handoff *handoff, struct gw_diag *diag)
 {
 	const struct gw_node *const source = handoff->config.source;
@@ -173,7 +158,7 @@ static int prepare(struct gw_handoff *handoff, struct gw_diag *diag)
 				    source->path);
 	err = gw_freeze_check_own_files(source, freeze->mounts, freeze->count,
 					handoff->config.keep_writable, diag);
-	return err != 0 ? err : lock_memory(diag);
+	return err != 0 ? err : gw_freeze_lock_memory(diag);
 }
 
 static void describe(struct gw_handoff *handoff, struct json_object *recovery)

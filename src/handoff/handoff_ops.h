@@ -26,6 +26,7 @@ struct gw_handoff_ops {
 	/* Looks again, before the watchdog is armed, at what prepare found. */
 	int (*recheck)(struct gw_handoff *handoff, struct gw_diag *diag);
 	int (*quiesce)(struct gw_handoff *handoff, struct gw_diag *diag);
+	int (*load)(struct gw_handoff *handoff, struct gw_diag *diag);	/* NULL: nothing */
 	int (*take_back)(struct gw_handoff *handoff, struct gw_diag *diag);
 	int (*switch_over)(struct gw_handoff *handoff, struct gw_diag *diag);
 	int (*resume)(struct gw_handoff *handoff, struct gw_diag *diag);
@@ -36,7 +37,7 @@ struct gw_handoff_ops {
 	int (*recover)(struct json_object *recovery, bool committed, struct gw_diag *diag);
 };
 
-extern const struct gw_handoff_ops gw_handoff_freeze, gw_handoff_exec, gw_handoff_none;
+extern const struct gw_handoff_ops gw_handoff_freeze, gw_handoff_exec, gw_handoff_none, gw_handoff_dm;
 
 struct gw_handoff {
 	const struct gw_handoff_ops *ops;

@@ -94,13 +94,25 @@ static int parse_grain(const char *text, uint32_t *value)
 	return 0;
 }
 
-static int parse_choice(const char *text, const struct gw_option *row, int *value)
+/* "dm:" is followed by something of the user's. */
+static bool has_rest(const struct gw_choice *choice)
+{
+	return choice->name[strlen(choice->name) - 1] == ':';
+}
+
+static int parse_choice(const char *text, const struct gw_option *row, void *settings, int *value)
 {
 	for (const struct gw_choice *choice = row->choices; choice->name != NULL; choice++) {
-		if (strcmp(choice->name, text) == 0) {
-			*value = choice->value;
-			return 0;
-		}
+		const size_t length = strlen(choice->name);
+
+		if (has_rest(choice) ? strncmp(choice->name, text, length) != 0 ||
+				       text[length] == '\0' : strcmp(choice->name, text) != 0)
+			continue;
+		*value = choice->value;
+		if (has_rest(choice))
+			*(const char **)(void *)((char *)settings + row->rest_offset) =
+				text + length;
+		return 0;
 	}
 	return -EINVAL;
 }
@@ -148,9 +160,9 @@ static int set_field(const struct gw_option *row, const char *text, void *settin
 		*(const char **)(void *)field = text;
 		return 0;
 	case GW_OPTION_ENUM:
-		return parse_choice(text, row, (int *)(void *)field);
+		return parse_choice(text, row, settings, (int *)(void *)field);
 	case GW_OPTION_ENUM_OPTIONAL:
-		return parse_choice(text != NULL ? text : row->choices[0].name, row,
+		return parse_choice(text != NULL ? text : row->choices[0].name, row, settings,
 				    (int *)(void *)field);
 	}
 	abort();			/* no such kind: a row is wrong */
@@ -162,8 +174,8 @@ static void list_choices(const struct gw_option *row, const char *between, char 
 
 	out[0] = '\0';
 	for (const struct gw_choice *choice = row->choices; choice->name != NULL; choice++) {
-		const int n = snprintf(out + used, bytes - used, "%s%s", used > 0 ? between : "",
-				       choice->name);
+		const int n = snprintf(out + used, bytes - used, "%s%s%s", used > 0 ? between : "",
+				       choice->name, has_rest(choice) ? row->argument : "");
 
 		assert(n > 0 && (size_t)n < bytes - used);
 		used += (size_t)n;

@@ -27,7 +27,7 @@ enum gw_option_kind {
 	GW_OPTION_ENUM_OPTIONAL,	/* the same; without a value the first choice */
 };
 
-/* Ends with a NULL name. */
+/* Ends with a NULL name. A name that ends with ':' is followed by a text of the user's. */
 struct gw_choice {
 	const char *name;
 	int value;
@@ -37,9 +37,10 @@ struct gw_option {
 	const char *name;		/* long, without dashes; NULL ends a table */
 	char letter;			/* short, or 0 */
 	enum gw_option_kind kind;
-	const char *argument;		/* how the help calls the value; NULL for flags and enums */
+	const char *argument;		/* how the help calls the value, or an enum's rest; NULL for flags */
 	size_t offset;			/* of the field in the settings */
 	const struct gw_choice *choices;
+	size_t rest_offset;		/* enums: const char *, what follows a choice that ends with ':' */
 	uint32_t min, max;		/* GW_OPTION_U32, both included */
 	const char *fallback;		/* default, in words; NULL: not worth a word */
 	const char *help;

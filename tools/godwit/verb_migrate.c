@@ -30,7 +30,8 @@ static const struct gw_choice track_choices[] = {
 
 static const struct gw_choice handoff_choices[] = {
 	{ "auto", GW_MIGRATION_HANDOFF_AUTO }, { "freeze", GW_MIGRATION_FREEZE },
-	{ "exec", GW_MIGRATION_EXEC }, { "none", GW_MIGRATION_NONE }, { NULL, 0 },
+	{ "exec", GW_MIGRATION_EXEC }, { "none", GW_MIGRATION_NONE }, { "dm:", GW_MIGRATION_DM },
+	{ NULL, 0 },
 };
 
 static const struct gw_choice verify_choices[] = {
@@ -51,9 +52,11 @@ const struct gw_option gw_options_migration[] = {
 	  .choices = track_choices, .fallback = "auto",
 	  .help = "how writes to SOURCE are seen; none: nobody writes to it" },
 	{ .name = "handoff", .kind = GW_OPTION_ENUM, .offset = AT(config.handoff),
-	  .choices = handoff_choices, .fallback = "auto",
+	  .choices = handoff_choices, .argument = "NAME", .rest_offset = AT(config.dm_name),
+	  .fallback = "auto",
 	  .help = "how the writers are stopped at the end: freeze the file systems, exec commands, "
-		  "none: you vouch that nobody writes" },
+		  "none: you vouch that nobody writes, dm: the device-mapper device NAME is moved to "
+		  "TARGET" },
 	{ .name = "exec-quiesce", .kind = GW_OPTION_STRING, .argument = "CMD",
 	  .offset = AT(config.exec_quiesce), .help = "command that stops the writers" },
 	{ .name = "exec-switch", .kind = GW_OPTION_STRING, .argument = "CMD",
