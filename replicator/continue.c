@@ -260,6 +260,8 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 		err = gw_job_start_control(job);
 	if (err >= 0)
 		err = gw_job_create_handoff(job);
+	if (err >= 0)
+		err = gw_job_watch_foreground(job);
 	if (err < 0)
 		return err;
 	if (!stand->has_tracking)

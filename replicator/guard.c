@@ -296,7 +296,7 @@ enum gw_guard_step gw_guard_feed(struct gw_guard *guard, const struct gw_guard_s
 {
 	const uint64_t now_ns = sample->now_ns;
 	enum gw_guard_step step = GW_GUARD_KEEP;
-	double worst = 0;
+	double worst = -1;
 
 	see(guard, sample);
 	if (now_ns < guard->settled_ns) {
@@ -306,7 +306,11 @@ enum gw_guard_step gw_guard_feed(struct gw_guard *guard, const struct gw_guard_s
 	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++) {
 		const double times = excess(guard, &guard->window[kind]);
 
-		worst = times > worst ? times : worst;
+		if (times <= worst || guard->limit_ns[kind] == 0)
+			continue;
+		worst = times;
+		guard->judged = guard->window[kind];
+		guard->judged_kind = kind;
 	}
 	if (worst > 0) {
 		const uint64_t before = guard->rate_bytes_per_s;

@@ -53,6 +53,8 @@ struct gw_guard {
 	double used_bytes_per_s;	/* what the copier makes of the rate */
 	uint64_t window_began_ns, fed_ns, settled_ns;
 	struct gw_guard_share window[GW_LATENCY_KINDS];
+	struct gw_guard_share judged;	/* what the last decision was made of, ... */
+	int judged_kind;		/* ... of these */
 	struct gw_guard_share ledger[GW_LATENCY_KINDS];	/* the last seconds, fading */
 	uint64_t slow_at_floor_ns;	/* since when it is slow although the copier is at its floor; 0: it is not */
 	bool cannot;			/* ... and for so long that the limit cannot be kept */

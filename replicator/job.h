@@ -20,6 +20,7 @@
 #include "digest.h"
 #include "engine.h"
 #include "err.h"
+#include "guard.h"
 #include "handoff.h"
 #include "journal.h"
 #include "pacer.h"
@@ -45,6 +46,7 @@ struct gw_settings {
 	char *dm_name;
 	char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;
 	char *throttle_writers;
+	char *guard;				/* as it was given; NULL or "off": none */
 };
 
 /* The blackout's parts; see struct gw_report_blackout. */
@@ -78,6 +80,7 @@ struct gw_job {
 	struct gw_bitmap unverified;
 	struct gw_pacer pacer;			/* set by gw_job_repace() only */
 	uint64_t guard_bytes_per_s;		/* what the workload's latency leaves to the copier; 0: no limit */
+	struct gw_foreground *foreground;	/* foreground.c; NULL: nobody looks at the latencies */
 	struct gw_dev *dev;
 	struct gw_engine *engine;
 	struct gw_engine_stats totals;		/* of pipelines that are closed */
@@ -148,6 +151,37 @@ int gw_job_create_handoff(struct gw_job *job);
 int gw_job_open_rest(struct gw_job *job);
 /* Digests, target, tracking, allocation and the TRACKING record, as if nothing was copied yet. */
 int gw_job_start_from_nothing(struct gw_job *job);
+
+/* ---- foreground.c: what the workload feels, and the guard that acts on it ---- */
+
+/* A stretch of a migration that the report tells the latencies of. */
+enum gw_stretch {
+	GW_STRETCH_BEFORE,			/* nothing is copied yet */
+	GW_STRETCH_BASE,
+	GW_STRETCH_ROUNDS,
+	GW_STRETCH_BLACKOUT,
+	GW_STRETCH_AFTER,			/* on the target */
+	GW_STRETCHES,
+};
+
+/* Begins to look at the source. Without a guard a failure is a warning. Return: 0 or negative errno, said. */
+int gw_job_watch_foreground(struct gw_job *job);
+/* With a guard: looks on for long enough, and sets the limits. Return: 0 or negative errno, said. */
+int gw_job_measure_before(struct gw_job *job);
+/* What came before belongs to the stretch that ends now. Return: 0 or negative errno (the journal's). */
+int gw_job_enter_stretch(struct gw_job *job, enum gw_stretch stretch);
+/* Part of the tick: feeds the guard, acts on its answer. Return: 0 or negative errno (the journal's). */
+int gw_job_guard_tick(struct gw_job *job, uint64_t now_ns);
+/* With a guard, and where the work goes on on the target by itself: looks at it for a while. */
+void gw_job_measure_after(struct gw_job *job);
+/* Records the last stretch, and all of them together, if there is a journal. NULL is fine. */
+void gw_job_leave_foreground(struct gw_job *job, bool to_record);
+/*
+ * Another guard, or "off", while it runs. Return: 0; -EINVAL: none of GW_GUARD_ACCEPTED;
+ * -ENODATA: a factor of nothing, since too little was seen before the start; -EOPNOTSUPP:
+ * nobody looks at the latencies. Said as a warning.
+ */
+int gw_job_set_guard(struct gw_job *job, const char *text);
 
 /* ---- migration.c ---- */
 

@@ -163,6 +163,7 @@ int gw_job_take_down(struct gw_job *job, int exit_code, bool to_keep)
 	if (job->target_track != NULL)
 		gw_track_stop(job->target_track, &quiet);
 	gw_handoff_destroy(job->handoff);
+	gw_job_leave_foreground(job, job->journal != NULL && !to_keep);
 	if (job->journal != NULL && !to_keep)
 		record_ended(job, exit_code);
 	/* The pins go after the record: killed in between, cleanup finds them by their name. */
@@ -226,7 +227,9 @@ int gw_job_drive(struct gw_job *job, bool base_is_due)
 	if (err < 0)
 		return err;
 	record_verified(job);
-	return verify_after(job);
+	err = verify_after(job);
+	gw_job_measure_after(job);
+	return err;
 }
 
 int gw_migration_run(const struct gw_migration_config *config,

@@ -60,7 +60,9 @@ uint32_t gw_pacer_run_bytes(const struct gw_pacer *pacer, uint32_t min_bytes, ui
 	assert(min_bytes <= max_bytes);
 	if (pacer->bytes_per_s == 0)
 		return max_bytes;
-	bytes = ns_bytes(GW_PACER_RUN_NS, pacer->bytes_per_s);
+	bytes = ns_bytes(pacer->run_ns != 0 ? pacer->run_ns : GW_PACER_RUN_NS, pacer->bytes_per_s);
+	if (bytes < pacer->run_bytes_min)
+		bytes = pacer->run_bytes_min;
 	if (bytes >= max_bytes)
 		return max_bytes;
 	bytes -= bytes % min_bytes;

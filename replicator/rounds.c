@@ -21,6 +21,8 @@
 #define DRAIN_NAP_NS (50 * GW_NS_PER_US)
 #define BIO_SETTLE_NS (20 * GW_NS_PER_MS)
 #define FINAL_TAKES_MAX 64
+#define GUARDED_RUN_NS GW_NS_PER_MS
+#define GUARDED_RUN_BYTES_MIN (UINT32_C(64) << 10)
 
 /* ---- small things ---- */
 
@@ -99,6 +101,9 @@ void gw_job_repace(struct gw_job *job)
 	if (job->blackout.began_ns != 0 && !job->committed)
 		bytes_per_s = 0;
 	gw_pacer_set(&job->pacer, bytes_per_s, now_ns(job));
+	/* A long run in front of the workload's short I/Os is what the guard is to spare them. */
+	job->pacer.run_ns = job->guard_bytes_per_s != 0 ? GUARDED_RUN_NS : 0;
+	job->pacer.run_bytes_min = job->guard_bytes_per_s != 0 ? GUARDED_RUN_BYTES_MIN : 0;
 	job->pacer.is_held = job->paused;
 }
 
@@ -227,8 +232,9 @@ int gw_job_tick(void *arg)
 		return 0;
 	}
 	look_at_live(job, now);
-	if (job->paused)
-		return 0;
+	err = gw_job_guard_tick(job, now);
+	if (err < 0 || job->paused)
+		return err;
 	if (gw_planner_is_stalled(&job->planner, left_bytes(job), now))
 		return gw_fail_exit(&job->diag, GW_EXIT_NO_CONVERGENCE, -ETIME,
 			"no progress for --timeout %s: what is left to copy did not get less",
@@ -320,7 +326,10 @@ static int run_round(struct gw_job *job)
 
 	job->planner.round++;
 	round_begins(job, job->planner.round == 1 ? GW_PHASE_BASE : GW_PHASE_ROUND, total_bytes);
-	err = gw_engine_copy(job->engine);
+	err = gw_job_enter_stretch(job, job->planner.round == 1 ? GW_STRETCH_BASE :
+								  GW_STRETCH_ROUNDS);
+	if (err >= 0)
+		err = gw_engine_copy(job->engine);
 	if (err < 0)
 		return err;
 	elapsed_ns = now_ns(job) - job->round_began_ns;
@@ -587,6 +596,9 @@ static int quiesce_and_commit(struct gw_job *job)
 	if (err < 0)
 		return err;
 	gw_fault_point("quiescing-recorded");
+	err = gw_job_enter_stretch(job, GW_STRETCH_BLACKOUT);
+	if (err < 0)
+		return err;
 	blackout->began_ns = began = now_ns(job);
 	blackout->happened = true;
 	gw_job_repace(job);
@@ -732,6 +744,8 @@ int gw_job_copy_and_switch(struct gw_job *job, bool base_is_due)
 	int err;
 
 	err = track_target(job);
+	if (err >= 0)
+		err = gw_job_measure_before(job);
 	if (err >= 0 && base_is_due)
 		err = base_pass(job);
 	if (err >= 0)
@@ -748,6 +762,7 @@ int gw_job_copy_and_switch(struct gw_job *job, bool base_is_due)
 	/* Whoever takes over must be able to mount the target. */
 	gw_job_close_pipeline(job);
 	err = switch_over(job);
+	gw_job_enter_stretch(job, GW_STRETCH_AFTER);
 	if (err == 0)
 		return 0;
 	gw_fail_exit(&job->diag, GW_EXIT_UNCLEAR, err,

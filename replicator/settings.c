@@ -73,6 +73,7 @@ void gw_settings_from_config(struct gw_settings *settings,
 	settings->exec_resume = copy_string(config->exec_resume);
 	settings->exec_abort = copy_string(config->exec_abort);
 	settings->throttle_writers = copy_string(config->throttle_writers);
+	settings->guard = copy_string(config->guard);
 }
 
 void gw_settings_fini(struct gw_settings *settings)
@@ -83,6 +84,7 @@ void gw_settings_fini(struct gw_settings *settings)
 	free(settings->exec_resume);
 	free(settings->exec_abort);
 	free(settings->throttle_writers);
+	free(settings->guard);
 }
 
 /* AUTO becomes what fits the source. A block device that nobody mounted needs a word from the user. */
@@ -192,6 +194,7 @@ int gw_job_record_started(struct gw_job *job)
 	put_text(payload, "exec_resume", settings->exec_resume);
 	put_text(payload, "exec_abort", settings->exec_abort);
 	put_text(payload, "throttle_writers", settings->throttle_writers);
+	put_text(payload, "guard", settings->guard);
 	err = gw_journal_append(job->journal, GW_RECORD_STARTED, payload, &job->diag);
 	return err < 0 ? err : gw_journal_sync(job->journal, &job->diag);
 }
@@ -259,6 +262,7 @@ int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 	settings->exec_resume = copy_string(gw_json_string(started, "exec_resume"));
 	settings->exec_abort = copy_string(gw_json_string(started, "exec_abort"));
 	settings->throttle_writers = copy_string(gw_json_string(started, "throttle_writers"));
+	settings->guard = copy_string(gw_json_string(started, "guard"));
 	return 0;
 }
 
@@ -282,6 +286,10 @@ void gw_settings_override(struct gw_settings *settings,
 	if (config->throttle_writers != NULL) {
 		free(settings->throttle_writers);
 		settings->throttle_writers = copy_string(config->throttle_writers);
+	}
+	if (config->guard != NULL) {
+		free(settings->guard);
+		settings->guard = copy_string(config->guard);
 	}
 	settings->resync |= config->resync;
 	settings->overwrite = config->overwrite;

@@ -343,6 +343,8 @@ int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config)
 		err = gw_job_create_handoff(job);
 	if (err >= 0)
 		err = gw_job_record_started(job);
+	if (err >= 0)
+		err = gw_job_watch_foreground(job);
 	gw_fault_point("started");
 	return err < 0 ? err : gw_job_start_from_nothing(job);
 }

@@ -42,6 +42,7 @@ enum gw_record_type {
 	GW_RECORD_TRACKING = 14,	/* tracking runs and pending holds all that is allocated */
 	GW_RECORD_REQUEST = 15,		/* somebody asked for a change over the control socket: who, what, outcome */
 	GW_RECORD_THROTTLED = 16,	/* before a cgroup's write limit is changed: from, to, why; after it was restored */
+	GW_RECORD_LATENCY = 17,		/* what the workload's I/O took in a stretch: before, base, rounds, ... */
 };
 
 #endif

@@ -29,6 +29,7 @@ struct gw_migration_config {
 	enum gw_migration_handoff handoff;
 	enum gw_migration_verify verify;
 	uint64_t bandwidth_bytes_per_s;	/* 0: no limit */
+	const char *guard;		/* limit of the workload's latency: "p99=2ms", "2x"; NULL or "off": none */
 	uint64_t downtime_limit_ns;	/* default 300 ms */
 	uint64_t timeout_ns;		/* without progress; default 2 min */
 	uint64_t quiesce_deadline_ns;	/* from quiesce to commit; default: downtime limit + 10 s (+ exec timeout) */

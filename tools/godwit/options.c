@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "geom.h"
+#include "guard.h"
 #include "nearest.h"
 #include "units.h"
 
@@ -154,6 +155,11 @@ static int set_field(const struct gw_option *row, const char *text, void *settin
 			return -EINVAL;
 		*(const char **)(void *)field = text;
 		return 0;
+	case GW_OPTION_GUARD:
+		if (gw_guard_parse(&(struct gw_guard_spec){ 0 }, text) != 0)
+			return -EINVAL;
+		*(const char **)(void *)field = text;
+		return 0;
 	case GW_OPTION_STRING:
 		if (text[0] == '\0')
 			return -EINVAL;
@@ -207,6 +213,9 @@ static void say_accepted(const struct gw_option *row, char *out, size_t bytes)
 		snprintf(out, bytes,
 			 "a name: up to %d letters, digits, '_' or '-', the first no '-'",
 			 NAME_BYTES_MAX);
+		return;
+	case GW_OPTION_GUARD:
+		snprintf(out, bytes, GW_GUARD_ACCEPTED);
 		return;
 	case GW_OPTION_STRING:
 		snprintf(out, bytes, "a text that is not empty");
@@ -319,7 +328,7 @@ static int take_option(const struct gw_verb *verb, int value, void *settings, ch
 {
 	const bool missing = value == ':';
 	const struct gw_option *row = row_of(verb, missing ? optopt : value);
-	char accepted[192];
+	char accepted[256];
 
 	assert(row != NULL);
 	say_accepted(row, accepted, sizeof(accepted));

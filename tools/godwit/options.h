@@ -21,6 +21,7 @@ enum gw_option_kind {
 	GW_OPTION_DURATION,		/* uint64_t, ns; zero is refused, it means the default */
 	GW_OPTION_GRAIN,		/* uint32_t, bytes, a power of two as geom.h allows */
 	GW_OPTION_U32,			/* uint32_t, min to max */
+	GW_OPTION_GUARD,		/* const char *, borrowed from argv, what gw_guard_parse() reads */
 	GW_OPTION_STRING,		/* const char *, borrowed from argv, not empty */
 	GW_OPTION_NAME,			/* the same, fit for a name of a migration or a tracking */
 	GW_OPTION_ENUM,			/* an enum, one of choices */

@@ -78,6 +78,10 @@ const struct gw_option gw_options_migration[] = {
 	{ .name = "throttle-writers", .kind = GW_OPTION_STRING, .argument = "CGROUP",
 	  .offset = AT(config.throttle_writers), .fallback = "never",
 	  .help = "when it does not converge, limit what this cgroup writes to SOURCE, step by step" },
+	{ .name = "guard", .kind = GW_OPTION_GUARD, .argument = "LIMIT",
+	  .offset = AT(config.guard), .fallback = "off",
+	  .help = "copy only as fast as the workload's I/O on SOURCE stays within this: p99=2ms, or "
+		  "2x what it was before the start" },
 	{ .name = "downtime-limit", .kind = GW_OPTION_DURATION, .argument = "TIME",
 	  .offset = AT(config.downtime_limit_ns), .fallback = "300ms",
 	  .help = "the final round begins when the predicted blackout fits this" },
