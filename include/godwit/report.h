@@ -12,6 +12,7 @@ extern "C" {
 
 #define GW_REPORT_ROUNDS_MAX 1024	/* later ones are counted, not listed */
 #define GW_REPORT_MESSAGES_MAX 256
+#define GW_REPORT_LATENCIES_MAX 64
 
 struct gw_report_round {
 	uint32_t round;			/* 1 is the base pass */
@@ -46,6 +47,19 @@ struct gw_report_throttle {
 	uint64_t write_before_bytes_per_s, write_after_bytes_per_s;	/* the writers' rate */
 };
 
+/* 0 everywhere if there was no I/O. Exact to 3 %. */
+struct gw_report_times {
+	uint64_t count;
+	uint64_t p50_ns, p99_ns, p999_ns, max_ns;
+};
+
+/* How long the workload's I/O took in a stretch; a process that took over tells its own. */
+struct gw_report_latency {
+	char stretch[16];		/* before, base, rounds, blackout, after; during: base to blackout */
+	uint64_t elapsed_ns;
+	struct gw_report_times read, write;
+};
+
 struct gw_report_message {
 	uint64_t wall_ns;
 	const char *kind;		/* record type name */
@@ -58,6 +72,7 @@ struct gw_report {
 	char source_id[128], target_id[128];
 	char track[16], handoff[16], verify[16];
 	char version[32];
+	char guard[32];			/* the limit of the workload's latency as it was asked for; "" if none */
 	uint64_t size_bytes;
 	uint32_t grain_bytes, buffers;
 	uint64_t memory_bytes;
@@ -84,6 +99,8 @@ struct gw_report {
 	struct gw_report_throttle throttle;
 	struct gw_report_round *rounds;
 	uint32_t rounds_listed, rounds_total;
+	struct gw_report_latency *latencies;
+	uint32_t latencies_listed, latencies_total;
 	struct gw_report_message *messages;	/* notes, warnings, errors in order */
 	uint32_t messages_listed, messages_total;
 	bool torn_tail;			/* the journal's last record was cut off */

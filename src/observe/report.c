@@ -22,6 +22,7 @@ struct totals {
 /* What the report's pointers point to, and what is known only while it is built. */
 struct owner {
 	struct gw_report_round rounds[GW_REPORT_ROUNDS_MAX];
+	struct gw_report_latency latencies[GW_REPORT_LATENCIES_MAX];
 	struct gw_report_message messages[GW_REPORT_MESSAGES_MAX];
 	char *texts[GW_REPORT_MESSAGES_MAX];
 	struct totals earlier;		/* of the rounds of processes that were followed by another */
@@ -119,6 +120,7 @@ static void read_settings(struct gw_report *report, struct json_object *payload)
 	read_text(payload, "track", report->track, sizeof(report->track));
 	read_text(payload, "handoff", report->handoff, sizeof(report->handoff));
 	read_text(payload, "verify", report->verify, sizeof(report->verify));
+	read_text(payload, "guard", report->guard, sizeof(report->guard));
 	read_u64(payload, "bandwidth_bytes_per_s", &report->bandwidth_bytes_per_s);
 	read_u64(payload, "downtime_limit_ns", &report->downtime_limit_ns);
 	read_u32(payload, "buffers", &report->buffers);
@@ -208,6 +210,37 @@ static void see_round(struct gw_report *report, struct json_object *payload)
 	report->rounds_total++;
 	if (report->rounds_listed < GW_REPORT_ROUNDS_MAX)
 		owner->rounds[report->rounds_listed++] = round;
+}
+
+static void read_times(struct json_object *payload, const char *key, struct gw_report_times *times)
+{
+	struct json_object *object;
+
+	if (!json_object_object_get_ex(payload, key, &object) ||
+	    !json_object_is_type(object, json_type_object))
+		return;
+	read_u64(object, "count", &times->count);
+	read_u64(object, "p50_ns", &times->p50_ns);
+	read_u64(object, "p99_ns", &times->p99_ns);
+	read_u64(object, "p999_ns", &times->p999_ns);
+	read_u64(object, "max_ns", &times->max_ns);
+}
+
+static void see_latency(struct gw_report *report, struct json_object *payload)
+{
+	struct owner *const owner = report->owner;
+	struct gw_report_latency latency = { .stretch = "" };
+
+	read_text(payload, "stretch", latency.stretch, sizeof(latency.stretch));
+	/* It is printed in a column as it is. */
+	if (latency.stretch[strspn(latency.stretch, "abcdefghijklmnopqrstuvwxyz")] != '\0')
+		snprintf(latency.stretch, sizeof(latency.stretch), "unknown");
+	read_u64(payload, "elapsed_ns", &latency.elapsed_ns);
+	read_times(payload, "read", &latency.read);
+	read_times(payload, "write", &latency.write);
+	report->latencies_total++;
+	if (report->latencies_listed < GW_REPORT_LATENCIES_MAX)
+		owner->latencies[report->latencies_listed++] = latency;
 }
 
 /* Whatever the record says, the phases never add up to more than the total; the rest is other. */
@@ -375,6 +408,9 @@ static int see_record(void *arg, const struct gw_record *record, struct json_obj
 	case GW_RECORD_ROUND:
 		see_round(report, payload);
 		break;
+	case GW_RECORD_LATENCY:
+		see_latency(report, payload);
+		break;
 	case GW_RECORD_NOTE:
 		see_note(report, record, payload);
 		break;
@@ -440,6 +476,7 @@ static int read_records(struct gw_report *report, const char *path, struct gw_di
 		return gw_fail(diag, -ENOMEM, "no memory for a report");
 	report->owner = owner;
 	report->rounds = owner->rounds;
+	report->latencies = owner->latencies;
 	report->messages = owner->messages;
 	report->exit_code = -1;
 	err = gw_journal_each(path, see_record, report, &report->torn_tail, diag);

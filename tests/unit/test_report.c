@@ -129,6 +129,33 @@ Test(report, tells_who_and_what)
 	cr_assert_eq(report.started_wall_ns, 1000 * S);
 }
 
+Test(report, tells_what_the_workload_felt)
+{
+	tell_started();
+	tell(GW_RECORD_LATENCY, "{\"stretch\":\"before\",\"elapsed_ns\":9,\"read\":{\"count\":5,"
+	     "\"p50_ns\":1,\"p99_ns\":2,\"p999_ns\":3,\"max_ns\":4},\"write\":{\"count\":0}}");
+	tell(GW_RECORD_LATENCY, "{\"stretch\":\"\\u001b[2J\",\"read\":7,\"write\":{\"count\":-1}}");
+	tell(GW_RECORD_LATENCY, "{}");
+	read_report();
+	cr_assert_eq(report.latencies_listed, 3);
+	cr_assert_str_eq(report.latencies[0].stretch, "before");
+	cr_assert_eq(report.latencies[0].elapsed_ns, 9);
+	cr_assert_eq(report.latencies[0].read.count, 5);
+	cr_assert_eq(report.latencies[0].read.p50_ns, 1);
+	cr_assert_eq(report.latencies[0].read.p99_ns, 2);
+	cr_assert_eq(report.latencies[0].read.p999_ns, 3);
+	cr_assert_eq(report.latencies[0].read.max_ns, 4);
+	cr_assert_eq(report.latencies[0].write.count, 0);
+	cr_assert_str_eq(report.latencies[1].stretch, "unknown");
+	cr_assert_eq(report.latencies[1].read.count, 0);
+	cr_assert_eq(report.latencies[1].write.count, 0);
+	for (int i = 0; i < 100; i++)
+		tell(GW_RECORD_LATENCY, "{\"stretch\":\"base\"}");
+	read_report();
+	cr_assert_eq(report.latencies_listed, GW_REPORT_LATENCIES_MAX);
+	cr_assert_eq(report.latencies_total, 103);
+}
+
 Test(report, without_an_end_it_runs_or_died)
 {
 	tell_started();

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "jsonkeys.h"
+#include "out.h"
 
 static struct json_object *new_object(void)
 {
@@ -31,6 +32,7 @@ static struct json_object *settings_json(const struct gw_report *report)
 	gw_json_put_text(object, "handoff", report->handoff);
 	gw_json_put_text(object, "verify", report->verify);
 	gw_json_put_u64(object, "bandwidth_bytes_per_s", report->bandwidth_bytes_per_s);
+	gw_json_put_text(object, "guard", report->guard);
 	gw_json_put_u64(object, "downtime_limit_ns", report->downtime_limit_ns);
 	gw_json_put_u64(object, "buffers", report->buffers);
 	gw_json_put_u64(object, "memory_bytes", report->memory_bytes);
@@ -200,6 +202,32 @@ static struct json_object *rounds_json(const struct gw_report *report)
 	return array;
 }
 
+static struct json_object *times_json(const struct gw_report_times *times)
+{
+	return gw_out_hist_json(times->count, times->p50_ns, times->p99_ns, times->p999_ns,
+				times->max_ns);
+}
+
+static struct json_object *latencies_json(const struct gw_report *report)
+{
+	struct json_object *const array = json_object_new_array();
+
+	assert(array != NULL);
+	for (uint32_t i = 0; i < report->latencies_listed; i++) {
+		const struct gw_report_latency *const latency = &report->latencies[i];
+		struct json_object *const object = new_object();
+		int err;
+
+		gw_json_put_text(object, "stretch", latency->stretch);
+		gw_json_put_u64(object, "elapsed_ns", latency->elapsed_ns);
+		gw_json_put_object(object, "read", times_json(&latency->read));
+		gw_json_put_object(object, "write", times_json(&latency->write));
+		err = json_object_array_add(array, object);
+		assert(err == 0);
+	}
+	return array;
+}
+
 static struct json_object *messages_json(const struct gw_report *report)
 {
 	struct json_object *const array = json_object_new_array();
@@ -241,6 +269,8 @@ void gw_out_report_json(FILE *out, const struct gw_report *report)
 	gw_json_put_object(object, "throttle", throttle_json(&report->throttle));
 	gw_json_put_object(object, "rounds", rounds_json(report));
 	gw_json_put_u64(object, "rounds_total", report->rounds_total);
+	gw_json_put_object(object, "latencies", latencies_json(report));
+	gw_json_put_u64(object, "latencies_total", report->latencies_total);
 	gw_json_put_object(object, "messages", messages_json(report));
 	gw_json_put_u64(object, "messages_total", report->messages_total);
 	fprintf(out, "%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY |

@@ -226,6 +226,8 @@ static void put_head(FILE *out, const struct gw_report *report)
 	field(out, "settings", "tracking %s, hand-off %s, verification %s, downtime limit %s, %s",
 	      known(report->track), known(report->handoff), known(report->verify),
 	      duration_text(report->downtime_limit_ns).text, bandwidth);
+	if (report->guard[0] != '\0')
+		field(out, "guard", "%s", report->guard);
 	field(out, "memory", "%s, with %" PRIu32 " buffers; godwit %s",
 	      bytes_text(report->memory_bytes).text, report->buffers,
 	      known(report->version));
@@ -327,6 +329,34 @@ static void put_throttle(FILE *out, const struct gw_report_throttle *throttle)
 	      throttle->restored ? "restored" : "NOT RESTORED: see `godwit cleanup`");
 }
 
+static void put_times(FILE *out, const char *stretch, const char *kind,
+		      const struct gw_report_times *times)
+{
+	if (times->count == 0)
+		return;
+	fprintf(out, "  %-10.10s %-6s %12" PRIu64 " %10s %10s %10s %10s\n", stretch, kind,
+		times->count, duration_text(times->p50_ns).text, duration_text(times->p99_ns).text,
+		duration_text(times->p999_ns).text, duration_text(times->max_ns).text);
+}
+
+static void put_latencies(FILE *out, const struct gw_report *report)
+{
+	if (report->latencies_listed == 0)
+		return;
+	heading(out, "The workload's I/O");
+	fprintf(out, "  %-10s %-6s %12s %10s %10s %10s %10s\n", "", "", "I/Os", "p50", "p99",
+		"p99.9", "max");
+	for (uint32_t i = 0; i < report->latencies_listed; i++) {
+		const struct gw_report_latency *const latency = &report->latencies[i];
+
+		put_times(out, latency->stretch, "reads", &latency->read);
+		put_times(out, latency->stretch, "writes", &latency->write);
+	}
+	if (report->latencies_total > report->latencies_listed)
+		fprintf(out, "  and %" PRIu32 " more\n",
+			report->latencies_total - report->latencies_listed);
+}
+
 static void put_bytes(FILE *out, const char *name, uint64_t bytes)
 {
 	fprintf(out, "  %-44s %10s\n", name, bytes_text(bytes).text);
@@ -392,6 +422,7 @@ void gw_out_report_text(FILE *out, const struct gw_report *report)
 	put_rounds(out, report);
 	put_blackout(out, report);
 	put_throttle(out, &report->throttle);
+	put_latencies(out, report);
 	put_sums(out, report);
 	put_health(out, report);
 	put_messages(out, report);
