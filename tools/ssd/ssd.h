@@ -26,6 +26,8 @@
 #include "err.h"
 #include "ssd_ns.h"
 
+#define GW_PCI_VENDOR 0x1234u
+#define GW_PCI_DEVICE 0x4757u
 #define GW_SSD_QUEUES_MAX 32u		/* I/O queue pairs of a controller */
 #define GW_SSD_VECTORS (GW_SSD_QUEUES_MAX + 1)
 #define GW_SSD_MQES 1023u		/* 0-based */
@@ -41,6 +43,7 @@
 #define GW_SSD_COPY_RANGES_MAX 128u
 #define GW_SSD_CDQS_MAX 8u
 #define GW_SSD_TRACK_RANGES_MAX 128u
+#define GW_STATE_BYTES_MAX (64u << 10)	/* of a controller state */
 
 /* ---- Configuration ----------------------------------------------------------------------------- */
 
@@ -169,8 +172,10 @@ struct gw_memory_track {
 struct gw_state_parts {
 	bool is_open;
 	uint8_t csvi, csuuidi;
+	uint64_t generation;		/* of the controller that they are for: its reset drops them */
 	uint64_t bytes;			/* the end of what has come */
-	uint8_t *data, *seen;		/* seen: a bit for each dword */
+	uint8_t *data;			/* GW_STATE_BYTES_MAX */
+	uint8_t *seen;			/* a byte for each dword that has come */
 };
 
 struct gw_ctrl {
@@ -204,12 +209,13 @@ struct gw_ctrl {
 	uint64_t errors;		/* ever */
 	uint32_t changed_namespaces;	/* a bit for each */
 	uint64_t keep_alive_ns;		/* when the last command came */
+	uint64_t suspended_ns;		/* when it was suspended */
 	struct gw_counters counters;
 
 	struct gw_cmd cmd;		/* the worker's: the command it executes */
 	uint8_t *bounce;		/* the worker's: GW_SSD_XFER_BYTES_MAX, for Compare and Copy */
 	struct gw_memory_track track;
-	struct gw_state_parts parts;	/* the managing controller's worker's */
+	struct gw_state_parts parts;	/* the managing controller's worker's: what comes for this one */
 };
 
 struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag);
@@ -316,7 +322,7 @@ uint16_t gw_track_send(struct gw_cmd *cmd);		/* Track Send, Track Memory Changes
 uint16_t gw_track_receive(struct gw_cmd *cmd);
 /* c has written to its host's memory. */
 void gw_track_note(struct gw_ctrl *c, uint64_t iova, uint64_t bytes);
-void gw_track_stop_all(struct gw_subsys *ss);
+void gw_track_stop_all(struct gw_subsys *ss);		/* lm_lock is not held */
 
 uint16_t gw_lm_send(struct gw_cmd *cmd);
 uint16_t gw_lm_receive(struct gw_cmd *cmd);
@@ -327,12 +333,15 @@ bool gw_lm_any_suspended(struct gw_subsys *ss);
 struct gw_ctrl *gw_lm_find(struct gw_subsys *ss, uint16_t cntlid);
 
 extern const uint8_t gw_state_uuid[16];			/* of our vendor specific state */
-/* The state of c; csvi and csuuidi 0: that half is left out. Return: bytes, or negative errno. */
-int64_t gw_state_get(struct gw_ctrl *c, bool with_nvme, bool with_vendor, uint8_t **out,
-		     bool *was_suspended);
-/* Verify, and make c so; it stays as it was unless NVME_SC_SUCCESS is returned. */
+/* The state of c, into out (GW_STATE_BYTES_MAX). c->lock is held. Return: bytes. */
+uint32_t gw_state_get(struct gw_ctrl *c, bool with_nvme, bool with_vendor, bool is_suspended,
+		      uint8_t *out);
+/*
+ * Verifies all of it, and then makes c so; c stays as it was unless NVME_SC_SUCCESS is returned.
+ * c->lock is held, and c executes nothing.
+ */
 uint16_t gw_state_set(struct gw_ctrl *c, bool with_nvme, bool with_vendor, const uint8_t *data,
-		      uint64_t bytes);
+		      uint32_t bytes);
 
 /* ---- Subsystem ---------------------------------------------------------------------------------- */
 

@@ -68,8 +68,8 @@ static void fill_controller(struct gw_ctrl *c, struct nvme_id_ctrl *id)
 	const struct gw_ssd_config *config = &c->ss->config;
 	const uint64_t used = gw_subsys_used_bytes(c->ss);
 
-	id->vid = 0x1b36;
-	id->ssvid = 0x1af4;
+	id->vid = GW_PCI_VENDOR;
+	id->ssvid = GW_PCI_VENDOR;
 	put_text(id->sn, sizeof(id->sn), config->serial);
 	put_text(id->mn, sizeof(id->mn), config->model);
 	put_text(id->fr, sizeof(id->fr), config->firmware);

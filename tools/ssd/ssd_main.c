@@ -29,11 +29,13 @@ static const char usage[] =
 	"An NVMe subsystem in a process; QEMU (10.1 or newer) plugs it in with vfio-user-pci.\n"
 	"\n"
 	"  --subsystem DIR[,KEY=VALUE]...  a subsystem, its data in DIR (made where it is missing)\n"
+	"      preset=plain|hmlm   hmlm: the first controller manages live migrations of the others\n"
 	"      size=SIZE           of the first namespace, when DIR is new (1GiB)\n"
 	"      block=512|4096      its block size (512)\n"
 	"      capacity=SIZE       of all namespaces together (1TiB)\n"
 	"      cache=SIZE          volatile write cache of each namespace, 0: none (4MiB)\n"
 	"      serial=, model=, firmware=, nqn=   identity\n"
+	"      merge=on|off        of neighbouring entries in the log of changes (off)\n"
 	"  --listen SOCKET                 a controller of the subsystem before it, on this socket\n"
 	"  --help, --version\n";
 
@@ -70,6 +72,10 @@ static int set_key(struct gw_ssd_config *config, const char *key, const char *va
 	bool is_long = false;
 	int err;
 
+	if (strcmp(key, "preset") == 0)
+		return set_choice(&config->has_migration, key, value, "plain", "hmlm", diag);
+	if (strcmp(key, "merge") == 0)
+		return set_choice(&config->is_merging, key, value, "off", "on", diag);
 	if (strcmp(key, "size") == 0)
 		return set_size(&config->namespace_bytes, key, value, diag);
 	if (strcmp(key, "capacity") == 0)

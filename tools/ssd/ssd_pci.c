@@ -31,13 +31,14 @@ static void set_defaults(struct gw_port *port)
 	uint8_t *config = port->config;
 
 	memset(config, 0, sizeof(port->config));
-	put16(config, 0x00, 0x1b36);		/* Red Hat, for virtual devices ... */
-	put16(config, 0x02, 0x0010);		/* ... NVMe controller: the id of QEMU's own */
+	/* Nobody's vendor, and so in no driver's list of quirks. */
+	put16(config, 0x00, GW_PCI_VENDOR);
+	put16(config, 0x02, GW_PCI_DEVICE);
 	put16(config, 0x06, 0x0010);		/* there is a list of capabilities */
 	put32(config, 0x08, 0x01080200);	/* mass storage, NVM, NVMe */
 	put32(config, BAR0, 0x4);		/* memory, 64 bits */
-	put16(config, 0x2c, 0x1af4);
-	put16(config, 0x2e, 0x1100);
+	put16(config, 0x2c, GW_PCI_VENDOR);
+	put16(config, 0x2e, GW_PCI_DEVICE);
 	config[0x34] = POWER;
 	put32(config, POWER, 0x00030001 | MSIX << 8);
 	put32(config, POWER + 4, 0x00000008);	/* D3hot keeps the state */
