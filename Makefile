@@ -251,7 +251,7 @@ vm_lanes := $(addprefix vm/,$(shell sed -n 's/^\([0-9a-z][^ ]*\).*/\1/p' tests/v
 check-vm: lab-tree ## in virtual machines: NVMe drives, several kernels (GW_VM_ONLY=TEST)
 	$(run_tests) $(vm_lanes)
 
-.PHONY: mutants demo bench-copy bench-track bench-converge lint lab lab-tree
+.PHONY: mutants demo bench-copy bench-track bench-live bench-converge lint lab lab-tree
 lab-tree: all tests $(B)/lab-agent $(B)/demo-writer
 	$(remake) FAULT=1 B=$(O)/fault all
 lab: lab-tree ## CMD='...' in a virtual machine with NVMe drives; LAB='options of tools/lab/run'
@@ -269,6 +269,8 @@ bench-track: all $(bench_bin) ## cost of the tracking per I/O (root)
 	$(Q)GW_BUILD=$(B) GODWIT=$(B)/godwit bench/track.sh
 bench-converge: all $(bench_bin) ## convergence under a writer (root)
 	$(Q)GW_BUILD=$(B) GODWIT=$(B)/godwit bench/converge.sh
+bench-live: all $(bench_bin) ## migrations under load, beside QEMU's block job (root)
+	$(Q)GW_BUILD=$(B) GODWIT=$(B)/godwit bench/live.sh
 lint: $(skeletons) ## levels, headers, licences, shell scripts
 	$(Q)CC='$(CC)' GEN=$(GEN) tools/lint/run
 
