@@ -105,7 +105,7 @@ keep = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || \
 remake = +$(Q)$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc))
 
 .PHONY: all FORCE
-all: $(library) $(if $(tool_src),$(godwit)) $(ssd) $(B)/godwit.pc ## library, programs (the default)
+all: $(library) $(if $(tool_src),$(godwit)) $(ssd) $(B)/godwit.pc $(B)/godwit@.service ## library, programs (the default)
 
 $(B)/compile.stamp: FORCE
 	$(call keep,$(CC) $(compile_flags))
@@ -140,6 +140,9 @@ $(ssd): $(call objects,$(ssd_main_src) $(ssd_src)) $(library) $(B)/ssd.stamp
 $(B)/godwit.pc: godwit.pc.in Makefile $(B)/prefix.stamp
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' $< >$@
+$(B)/godwit@.service: tools/godwit/godwit@.service.in Makefile $(B)/prefix.stamp
+	@mkdir -p $(@D)
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|g' $< >$@
 $(B)/prefix.stamp: FORCE
 	$(call keep,$(PREFIX))
 
@@ -283,6 +286,7 @@ installed = 755:$(godwit):$(sbindir)/godwit 755:$(ssd):$(sbindir)/godwit-ssd \
 	644:$(library):$(libdir)/libgodwit.a \
 	$(foreach h,$(call sources,include/godwit/*.h),644:$(h):$(PREFIX)/include/godwit/$(notdir $(h))) \
 	644:$(B)/godwit.pc:$(libdir)/pkgconfig/godwit.pc \
+	644:$(B)/godwit@.service:$(libdir)/systemd/system/godwit@.service \
 	644:$(B)/godwit.bash:$(PREFIX)/share/bash-completion/completions/godwit \
 	$(foreach m,$(man_pages),644:$(m):$(mandir)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
 	$(foreach d,$(call sources,README.md LICENSE docs/*.md),644:$(d):$(docdir)/$(notdir $(d)))

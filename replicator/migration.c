@@ -171,7 +171,6 @@ int gw_job_take_down(struct gw_job *job, int exit_code, bool to_keep)
 		gw_track_close(job->track);
 	else if (job->track != NULL)
 		gw_track_stop(job->track, &job->diag);
-	gw_job_stop_control(job, exit_code);
 	gw_digests_close(&job->digests);
 	gw_bitmap_destroy(&job->unverified);
 	gw_job_close_page_caches(job);
@@ -180,6 +179,8 @@ int gw_job_take_down(struct gw_job *job, int exit_code, bool to_keep)
 		gw_state_unlock(job);
 	else
 		gw_state_release(job, exit_code);
+	/* Last: whoever hears of the end finds nothing left. */
+	gw_job_stop_control(job, exit_code);
 	gw_settings_fini(&job->settings);
 	return exit_code;
 }

@@ -14,6 +14,8 @@
 #include "out_control.h"
 #include "units.h"
 
+#define CLOSE_MS 5000
+
 struct settings {
 	struct gw_common common;
 	const char *run_dir;
@@ -251,6 +253,9 @@ static int follow(const struct gw_call *call, struct session *session, bool show
 		ended = is_end(event, &code);
 		json_object_put(event);
 	}
+	/* Its socket goes before it hangs up. */
+	while (gw_client_hear(&session->client, CLOSE_MS, &event, NULL) == 0)
+		json_object_put(event);
 	return code;
 }
 

@@ -1,0 +1,316 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A running migration is asked, told, and treated badly; in the background and by a service
+# manager; and whatever ends it, nothing is left.
+. "$(dirname "$0")/lib.bash"
+SCHEMAS=$HERE/../../docs/schema
+NAME=ctl$$
+
+# control VERB [OPERANDS]: its output in out and err.
+control() { "$GODWIT" "$@" --run-dir "$SCRATCH/run" >"$SCRATCH/out" 2>"$SCRATCH/err"; }
+
+# field KEY: of the status.
+field() { "$GODWIT" status "$NAME" -o json --run-dir "$SCRATCH/run" | python3 -c "import json, sys; print(json.load(sys.stdin)$1)"; }
+is_in() { [ "$(field '["state"]' 2>/dev/null)" = "$1" ]; }
+wait_state() { wait_for 30 is_in "$1"; }
+fits() { python3 "$HERE/../cli/schema.py" "$SCHEMAS/$1.schema.json"; }
+
+devices() {
+	loop source "${1:-128M}"; SOURCE=$LOOP
+	loop target "${1:-128M}"; TARGET=$LOOP
+	dd if=/dev/urandom of="$SOURCE" bs=1M oflag=direct status=none 2>/dev/null
+	mkdir -p "$SCRATCH/run"
+}
+
+# A migration that takes a while, in the background.
+start() {
+	expect 0 migrate "$SOURCE" "$TARGET" --handoff none --background --bandwidth 20M "$@" || return 1
+	[ "$(cat "$SCRATCH/out")" = "$NAME" ] || { echo "# its name was not printed"; return 1; }
+	PID=$(field '["pid"]')
+	PIDS+=("$PID")
+}
+
+socket_is_gone() { ! ls "$SCRATCH"/run/*.so* >/dev/null 2>&1 || { echo "# a socket is left"; return 1; }; }
+all_gone() { nothing_left && socket_is_gone; }
+is_dead() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
+in_background() {
+	local session
+	devices 64M
+	start || return 1
+	session=$(ps -o sid= -p "$PID")
+	[ "$session" -eq "$PID" ] || { echo "# it is in session $session"; return 1; }
+	kill -HUP -- -$$ 2>/dev/null
+	[ "$(readlink "/proc/$PID/fd/1")" = "$SCRATCH/state/log" ] || { echo "# its output: $(readlink "/proc/$PID/fd/1")"; return 1; }
+	expect 0 control list || return 1
+	said "^$NAME  base" || return 1
+	expect 0 control set bandwidth=0 || return 1
+	# NAME is not needed: it is the only one. The watch ends as the migration does.
+	control watch
+	case $? in 0 | 3) ;; *) cat "$SCRATCH/err"; return 1 ;; esac
+	wait_for 20 is_dead "$PID" && same "$SOURCE" "$TARGET" && all_gone &&
+		reported 'report["exit_code"] == 0' && grep -q '^  result  *done' "$SCRATCH/state/log"
+}
+
+background_refused() {
+	devices 8M
+	head -c 100k /dev/urandom | dd of="$TARGET" conv=fsync status=none
+	expect 3 migrate "$SOURCE" "$SOURCE" --handoff none --background || return 1
+	said "the same" && ! [ -e "$SCRATCH/state/log" ] && all_gone
+}
+
+paused() {
+	local before after fio
+	devices 64M
+	start --timeout 2s || return 1
+	background fio --thread --name=w --filename="$SOURCE" --rw=randwrite --bs=4k --size=64M --direct=1 \
+		--rate_iops=500 --time_based --runtime=4 --randrepeat=0 --output=/dev/null
+	fio=$BACKGROUND
+	expect 0 control pause "$NAME" || return 1
+	sleep 0.3
+	before=$(field '["progress"]["done_bytes"]')
+	# Twice as long as --timeout.
+	wait "$fio"
+	after=$(field '["progress"]["done_bytes"]')
+	[ "$before" = "$after" ] || { echo "# copied in a pause: $before, $after"; return 1; }
+	is_in paused || { echo "# it is in state $(field '["state"]')"; return 1; }
+	expect 3 control pause && said "not possible in state paused" && said "possible are .*resume" || return 1
+	expect 3 control switch || return 1
+	expect 0 control set bandwidth=500M && expect 0 control resume || return 1
+	control watch
+	wait_for 20 is_dead "$PID" && same "$SOURCE" "$TARGET" && all_gone || return 1
+	reported 'any(m["kind"] == "request" and m["text"].startswith("pause, by uid 0, process") for m in report["messages"])'
+}
+
+# What was set holds for the process that goes on, too.
+set_and_continue() {
+	devices 64M
+	start || return 1
+	expect 0 control set "$NAME" bandwidth=8M downtime-limit=700ms max-rounds=9 || return 1
+	expect 2 control set "$NAME" downtime-limit=2h && said "1.0 ms to 1 h" || return 1
+	kill -KILL "$PID"
+	wait_for 10 is_dead "$PID" || return 1
+	expect 0 continue_migration --background || return 1
+	[ "$(field '["settings"]["bandwidth_bytes_per_s"]')" = $((8 << 20)) ] &&
+		[ "$(field '["settings"]["downtime_limit_ns"]')" = 700000000 ] &&
+		[ "$(field '["settings"]["max_rounds"]')" = 9 ] || { field '["settings"]'; return 1; }
+	expect 0 control cancel && all_gone
+}
+
+# While the engine's thread waits for a command of the user's: answered at once, cancelled afterwards.
+quiesced() {
+	local began
+	devices 16M
+	mkfifo "$SCRATCH/go"
+	expect 0 migrate "$SOURCE" "$TARGET" --handoff exec --exec-quiesce "cat $SCRATCH/go" --exec-abort "touch $SCRATCH/aborted" \
+		--background || return 1
+	wait_state quiesced || return 1
+	began=$EPOCHREALTIME
+	expect 0 control status && said "possible now.*cancel" || return 1
+	[ "$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { print b - a < 1 }')" = 1 ] || { echo "# it took long"; return 1; }
+	expect 3 control pause && said "state quiesced" && expect 3 control set bandwidth=1M || return 1
+	background "$GODWIT" cancel --run-dir "$SCRATCH/run"
+	sleep 0.2
+	echo >"$SCRATCH/go"
+	wait "$BACKGROUND" || { echo "# cancel: $?"; return 1; }
+	[ -e "$SCRATCH/aborted" ] && all_gone && reported 'report["exit_code"] == 6 and not report["committed"]'
+}
+
+committed() {
+	devices 16M
+	mkfifo "$SCRATCH/go"
+	expect 0 migrate "$SOURCE" "$TARGET" --handoff exec --exec-quiesce true --exec-switch "cat $SCRATCH/go" \
+		--background || return 1
+	wait_state committed || return 1
+	expect 3 control cancel && said "state committed: only the target may run" || return 1
+	expect 3 control pause && expect 3 control switch || return 1
+	echo >"$SCRATCH/go"
+	wait_for 20 socket_is_gone && all_gone && reported 'report["exit_code"] == 0 and report["committed"]' &&
+		same "$SOURCE" "$TARGET"
+}
+
+# cancel_in STATE OPTIONS: a mounted file system is as it was, and can be written.
+cancel_in() {
+	local state=$1
+	shift
+	loop source 64M; SOURCE=$LOOP
+	loop target 64M; TARGET=$LOOP
+	mkfs.ext4 -q "$SOURCE" && mount_at m "$SOURCE" || return 1
+	head -c 20M /dev/urandom >"$SCRATCH/m/data"
+	sync -f "$SCRATCH/m"
+	sha256sum "$SCRATCH/m/data" >"$SCRATCH/sum"
+	grep " $SCRATCH/m " /proc/mounts >"$SCRATCH/mounts"
+	expect 0 migrate "$SOURCE" "$TARGET" --background "$@" || return 1
+	[ "$state" != paused ] || expect 0 control pause || return 1
+	wait_state "$state" || return 1
+	expect 0 control cancel || return 1
+	untouched && all_gone && reported 'report["exit_code"] == 6'
+}
+
+is_listed() { control list && grep -q "^$NAME  $1" "$SCRATCH/out"; }
+
+untouched() {
+	grep " $SCRATCH/m " /proc/mounts | cmp - "$SCRATCH/mounts" && sha256sum --quiet -c "$SCRATCH/sum" &&
+		timeout 5 sh -c "echo more >$SCRATCH/m/more && sync -f $SCRATCH/m"
+}
+
+# Killed at a step, with a mounted file system; cleaned up, twice.
+kill_and_clean() {
+	local result try
+	loop source 64M; SOURCE=$LOOP
+	loop target 64M; TARGET=$LOOP
+	mkfs.ext4 -q "$SOURCE" && mount_at m "$SOURCE" || return 1
+	head -c 20M /dev/urandom >"$SCRATCH/m/data"
+	sync -f "$SCRATCH/m"
+	sha256sum "$SCRATCH/m/data" >"$SCRATCH/sum"
+	grep " $SCRATCH/m " /proc/mounts >"$SCRATCH/mounts"
+	GODWIT=$GODWIT_FAULT GODWIT_KILL_AT=$1 migrate "$SOURCE" "$TARGET" --downtime-limit 2s
+	result=$?
+	[ $result = 137 ] || { echo "# $1 was never reached: $result"; return 1; }
+	# The watchdog may still be at work.
+	wait_for 20 is_listed dead || return 1
+	for try in 1 2; do
+		expect 0 "$GODWIT" cleanup "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" 2>"$SCRATCH/err" || return 1
+	done
+	untouched && all_gone
+}
+
+stale_socket() {
+	devices 16M
+	start || return 1
+	expect 0 control pause || return 1
+	kill -KILL "$PID"
+	wait_for 10 is_dead "$PID" || return 1
+	expect 0 control list && said "^$NAME  dead  stale socket; writes are still tracked" || return 1
+	"$GODWIT" list --run-dir "$SCRATCH/run" -o json | fits list || return 1
+	expect 3 control status "$NAME" && said "does not run, its socket is that of a dead process" || return 1
+	expect 3 control watch && said "no migration is running" || return 1
+	# Whoever goes on takes the name over.
+	expect 0 continue_migration && same "$SOURCE" "$TARGET" && all_gone || return 1
+	python3 -c "import socket; socket.socket(socket.AF_UNIX).bind('$SCRATCH/run/old.sock')"
+	expect 0 control list && said "^old  dead  stale socket" || return 1
+	expect 0 control cleanup old && socket_is_gone
+}
+
+# rude MANNER: as control.py has it; the migration does not mind.
+rude() {
+	devices 64M
+	start || return 1
+	python3 "$HERE/control.py" "$SCRATCH/run/$NAME.sock" "$@" 2>&1 | sed 's/^/# /'
+	[ "${PIPESTATUS[0]}" = 0 ] || return 1
+	expect 0 control set bandwidth=0 || return 1
+	wait_for 30 is_dead "$PID" && same "$SOURCE" "$TARGET" && all_gone
+}
+
+only_the_owner() {
+	devices 16M
+	start && expect 0 control pause || return 1
+	[ "$(stat -c %a "$SCRATCH/run/$NAME.sock")" = 600 ] || return 1
+	chmod 755 "$SCRATCH" "$SCRATCH/run"
+	chmod 666 "$SCRATCH/run/$NAME.sock"
+	# Whoever gets through the mode is asked who he is.
+	python3 - "$SCRATCH/run/$NAME.sock" <<-'PY' || return 1
+		import json, os, socket, sys
+		os.setgid(65534)
+		os.setuid(65534)
+		client = socket.socket(socket.AF_UNIX)
+		client.connect(sys.argv[1])
+		reply = json.loads(client.makefile().readline())
+		assert reply["error"] == "permission", reply
+	PY
+	expect 0 control cancel && all_gone
+}
+
+documents() {
+	local line
+	devices 32M
+	start --verify || return 1
+	"$GODWIT" status --run-dir "$SCRATCH/run" -o json | fits control-status || return 1
+	"$GODWIT" list --run-dir "$SCRATCH/run" -o json | fits list || return 1
+	background sh -c "'$GODWIT' watch --run-dir '$SCRATCH/run' -o json >'$SCRATCH/events'"
+	python3 - "$SCRATCH/run/$NAME.sock" "$SCRATCH" <<-'PY' || return 1
+		import socket, sys
+		client = socket.socket(socket.AF_UNIX)
+		client.connect(sys.argv[1])
+		lines = client.makefile("rw")
+		for name, text in ("control-list", '{"list":{}}'), \
+			("control-done", '{"schema_version":1,"id":"x","command":"set","max_rounds":0}'), \
+			("control-refusal", '{"schema_version":1,"command":"resume"}'), \
+			("control-done", '{"schema_version":1,"command":"set","bandwidth_bytes_per_s":0}'):
+		    lines.write(text + "\n")
+		    lines.flush()
+		    open(sys.argv[2] + "/" + name, "w").write(lines.readline())
+	PY
+	for line in control-list control-done control-refusal; do
+		fits $line <"$SCRATCH/$line" || { cat "$SCRATCH/$line"; return 1; }
+	done
+	wait "$BACKGROUND" || return 1
+	while IFS= read -r line; do
+		fits control-event <<< "$line" || { echo "# $line"; return 1; }
+	done <"$SCRATCH/events"
+	for line in '"event":"request","command":"set"' '"event":"state"' '"event":"ended","exit_code":0' '"text":"switching:'; do
+		grep -q "$line" "$SCRATCH/events" || { echo "# no $line"; return 1; }
+	done
+}
+
+# What a service manager hears.
+notified() {
+	devices 16M
+	python3 - "$SCRATCH/manager" >"$SCRATCH/heard" <<-'PY' &
+		import socket, sys
+		manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		manager.bind(sys.argv[1])
+		manager.settimeout(60)
+		while True:
+		    text = manager.recv(4096).decode()
+		    print(text, end="", flush=True)
+		    if "STOPPING=1" in text:
+		        break
+	PY
+	PIDS+=($!)
+	wait_for 10 test -S "$SCRATCH/manager" || return 1
+	NOTIFY_SOCKET=$SCRATCH/manager expect 0 migrate "$SOURCE" "$TARGET" --handoff exec \
+		--exec-quiesce "env >$SCRATCH/environment" --bandwidth 20M || return 1
+	wait_for 10 grep -q STOPPING=1 "$SCRATCH/heard" || return 1
+	[ "$(grep -c READY=1 "$SCRATCH/heard")" = 1 ] && grep -q 'STATUS=base pass' "$SCRATCH/heard" &&
+		! grep -q NOTIFY_SOCKET "$SCRATCH/environment"
+}
+
+unit_file() {
+	local unit
+	command -v systemd-analyze >/dev/null || { SKIP="there is no systemd-analyze"; return 0; }
+	unit=$(dirname "$GODWIT")/godwit@.service
+	[ -e "$unit" ] || unit=$HERE/../../tools/godwit/godwit@.service.in
+	mkdir "$SCRATCH/unit"
+	sed "s|[@/a-zA-Z]*/sbin/godwit|$GODWIT|" "$unit" >"$SCRATCH/unit/godwit-test@.service"
+	systemd-analyze verify --man=no "$SCRATCH/unit/godwit-test@x.service" >"$SCRATCH/err" 2>&1 &&
+		[ ! -s "$SCRATCH/err" ] && return 0
+	sed 's/^/# /' "$SCRATCH/err"
+	return 1
+}
+
+if ! needs_bpf; then
+	echo "ok - control # SKIP $SKIP"
+	exit 0
+fi
+command -v python3 >/dev/null || { echo "ok - control # SKIP there is no python3"; exit 0; }
+run "in the background, watched to its end" in_background
+run "in the background, refused" background_refused
+run "paused, resumed" paused
+run "what was set, a process later" set_and_continue
+run "quiesced: answered at once, cancelled" quiesced
+run "committed: no way back" committed
+run "cancelled in the base pass" cancel_in base --bandwidth 10M
+run "cancelled in a pause" cancel_in paused --bandwidth 10M
+for step in control-bound control-started batch-flushed quiesced committing; do
+	run "killed at $step, cleaned up twice" kill_and_clean "$step"
+done
+run "a stale socket" stale_socket
+run "garbage, too long, half, slow messages" rude garbage oversized half slow
+run "a client that never reads, a crowd" rude never_reads crowd
+run "two clients at once, settings out of range" rude two ranges
+run "only its owner may ask" only_the_owner
+run "every message fits its schema" documents
+run "a service manager is told" notified
+run "the unit file" unit_file
+exit $FAILED
