@@ -18,6 +18,7 @@
 #define BEFORE_JUDGEMENTS 5		/* worth of I/Os, if they come in time */
 #define AFTER_NS (2 * GW_NS_PER_S)
 #define NAP_NS (20 * GW_NS_PER_MS)
+#define GAP_NS (500 * GW_NS_PER_MS)
 #define SUMMARY_NS (60 * GW_NS_PER_S)
 #define CANNOT_NS (10 * GW_NS_PER_S)	/* no more often is it told that it cannot, or can again */
 #define FALLBACK_LIMIT_NS (10 * GW_NS_PER_MS)	/* of a factor of nothing: nobody is there yet */
@@ -162,11 +163,11 @@ int gw_job_watch_foreground(struct gw_job *job)
 		return gw_fail_exit(&job->diag, GW_EXIT_USAGE, -EINVAL,
 				    "--guard: \"%s\" is not accepted; give " GW_GUARD_ACCEPTED,
 				    job->settings.guard);
-	if (job->settings.track != GW_TRACK_BLOCK && spec.kind != GW_GUARD_OFF)
+	if (job->settings.track == GW_TRACK_NONE && spec.kind != GW_GUARD_OFF)
 		return gw_fail_exit(&job->diag, GW_EXIT_USAGE, -EOPNOTSUPP,
 				    "--guard %s: source %s is not tracked, so that nobody sees how "
 				    "long its I/O takes", job->settings.guard, job->source.path);
-	if (job->settings.track != GW_TRACK_BLOCK)
+	if (job->settings.track == GW_TRACK_NONE)
 		return 0;
 	fg = calloc(1, sizeof(*fg));
 	assert(fg != NULL);
@@ -184,6 +185,17 @@ int gw_job_watch_foreground(struct gw_job *job)
 	fg->stretch_began_ns = fg->told_ns = gw_now_ns(job->clock);
 	job->foreground = fg;
 	return 0;
+}
+
+uint64_t gw_job_foreground_bytes(const struct gw_job *job)
+{
+	const struct gw_foreground *const fg = job->foreground;
+	uint64_t bytes;
+
+	if (fg == NULL)
+		return 0;
+	bytes = sizeof(*fg) + gw_latency_bytes(fg->source);
+	return fg->target != NULL ? bytes + gw_latency_bytes(fg->target) : bytes;
 }
 
 /* The stretches of the copy together. */
@@ -358,7 +370,7 @@ static int find_limits(const struct gw_foreground *fg, const struct gw_guard_spe
 		if (spec->kind == GW_GUARD_TIME)
 			limit_ns[kind] = spec->limit_ns;
 		else if (before->count >= gw_guard_ios_min(GW_PPM - spec->quantile_ppm))
-			limit_ns[kind] = was_ns / 1000 * spec->factor_milli;
+			limit_ns[kind] = was_ns * spec->factor_milli / 1000;
 		found += limit_ns[kind] != 0;
 	}
 	for (int kind = 0; found == 1 && kind < GW_LATENCY_KINDS; kind++)
@@ -549,7 +561,8 @@ int gw_job_guard_tick(struct gw_job *job, uint64_t now_ns)
 
 	if (fg == NULL || !fg->is_guarding)
 		return 0;
-	if (job->paused) {
+	/* The copier stood still, or waited for the target's flush: nothing to judge it by. */
+	if (job->paused || now_ns - fg->guard.fed_ns > GAP_NS) {
 		gw_guard_skip(&fg->guard, now_ns);
 		begin_feeding(job);
 		return 0;

@@ -166,6 +166,8 @@ enum gw_stretch {
 
 /* Begins to look at the source. Without a guard a failure is a warning. Return: 0 or negative errno, said. */
 int gw_job_watch_foreground(struct gw_job *job);
+/* What that takes of memory, here and in the kernel; fixed. */
+uint64_t gw_job_foreground_bytes(const struct gw_job *job);
 /* With a guard: looks on for long enough, and sets the limits. Return: 0 or negative errno, said. */
 int gw_job_measure_before(struct gw_job *job);
 /* What came before belongs to the stretch that ends now. Return: 0 or negative errno (the journal's). */

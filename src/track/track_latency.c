@@ -124,6 +124,11 @@ int gw_latency_start(struct gw_latency_watch **watch, const struct gw_node *node
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOTBLK,
 				    "%s is no block device: its latencies cannot be seen",
 				    node->path);
+	/* Its bios complete on the paths below, under other numbers. */
+	if (node->is_multipath_head)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
+				    "%s is an NVMe multipath head: the latencies of its I/O are "
+				    "not seen in this version", node->path);
 	new = calloc(1, sizeof(*new));
 	if (new == NULL)
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOMEM, "no memory for histograms");
