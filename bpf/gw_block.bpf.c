@@ -50,12 +50,9 @@ static __always_inline void check_diskseq(struct gendisk *disk)
 		raise(GW_STATE_OTHER_DISK);
 }
 
-static __always_inline enum kind kind_of(u32 op, u32 bytes)
+/* Also: raises the flag of what may have written anywhere. Return: enum kind. */
+__noinline int gw_other_kind(u32 op, u32 bytes)
 {
-	if (gw_op_is(op, REQ_OP_WRITE))
-		return RANGE;
-	if (gw_op_is(op, REQ_OP_READ))
-		return HARMLESS;
 	if (gw_op_is(op, REQ_OP_FLUSH))
 		return HARMLESS;
 	if (gw_op_is(op, REQ_OP_WRITE_ZEROES))
@@ -79,6 +76,15 @@ static __always_inline enum kind kind_of(u32 op, u32 bytes)
 	else
 		raise(GW_STATE_UNKNOWN_OP);
 	return WHOLE;
+}
+
+static __always_inline enum kind kind_of(u32 op, u32 bytes)
+{
+	if (likely(op == bpf_core_enum_value(enum req_op, REQ_OP_WRITE)))
+		return RANGE;
+	if (likely(op == bpf_core_enum_value(enum req_op, REQ_OP_READ)))
+		return HARMLESS;
+	return gw_other_kind(op, bytes);
 }
 
 static __always_inline bool is_discard(u32 op)
@@ -108,41 +114,69 @@ static __always_inline struct extent extent_of(enum kind kind, u64 sector, u32 b
 	return extent;
 }
 
+static __noinline void mark_other(struct request *rq, enum kind kind, struct extent *extent)
+{
+	if (kind == RANGES && rq->bio != NULL && rq->bio->bi_next != NULL) {
+		*extent = mark_ranges(rq->bio);
+		return;
+	}
+	*extent = extent_of(kind, rq->__sector, rq->__data_len);
+	/* WHOLE has raised its flag; marking all of it is for lost completions. */
+	if (kind != WHOLE)
+		mark(extent);
+}
+
 /* Return: what was marked, or its hull; empty if the request does not say or it is not tracked. */
 static __always_inline struct extent mark_request(struct request *rq, enum kind kind)
 {
-	struct extent extent;
+	struct extent extent = { rq->__sector, rq->__sector + ((rq->__data_len + 511ull) >> 9) };
 
-	if (kind == RANGES && rq->bio != NULL && rq->bio->bi_next != NULL)
-		return mark_ranges(rq->bio);
-	extent = extent_of(kind, rq->__sector, rq->__data_len);
-	/* WHOLE has raised its flag; marking all of it is for lost completions. */
-	if (kind != WHOLE)
-		mark(&extent);
+	if (likely(kind == RANGE)) {
+		clip(&extent);
+		mark_clipped(&extent);
+	} else {
+		mark_other(rq, kind, &extent);
+	}
 	return extent;
 }
 
 /* Request-based disks */
 
-/* NULL: the hash has no entry for the request. */
-static __always_inline struct gw_bpf_slot *slot_of(struct request *rq)
+/*
+ * A slot that is taken still: by this request, given back and submitted again, or by one whose
+ * completion was lost. Return: is it the former?
+ */
+static __noinline bool find_taken(struct gw_bpf_slot *slot, u64 holder)
 {
-	const u64 stray = (u64)rq;
-	u32 index;
+	if (slot->holder == holder && (slot->flags & GW_SLOT_REQUEUED) != 0)
+		return true;
+	mark_slot(slot);
+	count_rare(lost_found);
+	return false;
+}
 
-	if (find_index(rq, 0, &index))
-		return bpf_map_lookup_elem(&gw_slots, &index);
-	return bpf_map_lookup_elem(&gw_strays, &stray);
+static __noinline void submit_stray(struct request *rq, struct extent *extent, u32 op)
+{
+	const u64 holder = (u64)rq;
+	struct gw_bpf_slot *const entry = bpf_map_lookup_elem(&gw_strays, &holder);
+	bool again = false;
+
+	if (entry != NULL && entry->holder != 0)
+		again = find_taken(entry, holder);
+	add_stray(holder, extent, op, submitted_ns(rq), 0);
+	if (!again)
+		count_submission(rq->__data_len, is_discard(op));
 }
 
 SEC("tp_btf/block_rq_issue")
 int BPF_PROG(gw_rq_issue, struct request *rq)
 {
 	const u32 op = rq->cmd_flags & GW_REQ_OP_MASK;
-	struct gw_bpf_slot *slot;
+	struct gw_bpf_slot *slot = NULL;
 	struct extent extent;
 	bool again = false;
 	enum kind kind;
+	u32 index;
 
 	if (!is_tracked_disk(rq->q->disk))
 		return 0;
@@ -153,19 +187,16 @@ int BPF_PROG(gw_rq_issue, struct request *rq)
 	extent = mark_request(rq, kind);
 	if (is_empty(&extent))
 		return 0;
-	slot = slot_of(rq);
-	if (slot != NULL && slot->holder != 0) {
-		again = slot->holder == (u64)rq && (slot->flags & GW_SLOT_REQUEUED) != 0;
-		if (!again) {
-			mark_slot(slot);
-			count_rare(lost_found);
-		}
+	if (likely(find_index(rq, 0, &index)))
+		slot = bpf_map_lookup_elem(&gw_slots, &index);
+	if (unlikely(slot == NULL)) {
+		submit_stray(rq, &extent, op);
+		return 0;
 	}
-	if (slot != NULL)
-		fill_slot(slot, (u64)rq, &extent, op, submitted_ns(rq), 0);
-	else
-		add_stray((u64)rq, &extent, op, submitted_ns(rq), 0);
-	if (!again)
+	if (unlikely(slot->holder != 0))
+		again = find_taken(slot, (u64)rq);
+	fill_slot(slot, (u64)rq, &extent, op, submitted_ns(rq), 0);
+	if (likely(!again))
 		count_submission(rq->__data_len, is_discard(op));
 	return 0;
 }
@@ -177,8 +208,10 @@ int BPF_PROG(gw_rq_issue, struct request *rq)
 SEC("tp_btf/block_rq_requeue")
 int BPF_PROG(gw_rq_requeue, struct request *rq)
 {
+	const u64 holder = (u64)rq;
 	struct gw_bpf_slot *slot;
 	enum kind kind;
+	u32 index;
 
 	if (!is_tracked_disk(rq->q->disk))
 		return 0;
@@ -186,18 +219,54 @@ int BPF_PROG(gw_rq_requeue, struct request *rq)
 	if (kind == HARMLESS)
 		return 0;
 	mark_request(rq, kind);
-	slot = slot_of(rq);
-	if (slot != NULL && slot->holder == (u64)rq)
+	if (find_index(rq, 0, &index))
+		slot = bpf_map_lookup_elem(&gw_slots, &index);
+	else
+		slot = bpf_map_lookup_elem(&gw_strays, &holder);
+	if (slot != NULL && slot->holder == holder)
 		slot->flags |= GW_SLOT_REQUEUED;
 	return 0;
+}
+
+/*
+ * The first copy to come empties the slot and counts; each one marks. No exchange: until this
+ * returns, nobody but find_lost_in_slots() in track_block.c touches the slot of this request.
+ */
+static __always_inline void settle_own(struct gw_bpf_slot *slot, const struct extent *own,
+					enum kind kind, bool is_last_part, u32 copy)
+{
+	/* Another range than the request's own: what was left by one whose completion was lost. */
+	if (unlikely(slot->first_sector != own->first || slot->end_sector != own->end) &&
+	    kind != WHOLE)
+		mark_slot(slot);
+	if (!is_last_part)
+		return;
+	*(volatile u64 *)&slot->holder = 0;
+	count_completion(copy);
+}
+
+static __noinline void complete_stray(struct request *rq, struct extent *own, enum kind kind,
+				      bool is_last_part, u32 copy)
+{
+	const u64 holder = (u64)rq;
+	struct gw_bpf_slot *const entry = bpf_map_lookup_elem(&gw_strays, &holder);
+
+	if (entry == NULL) {
+		if (copy == 1 && is_last_part && !is_empty(own))
+			count_rare(unseen_submissions);
+		return;
+	}
+	if (entry->holder == holder)
+		settle_own(entry, own, kind, is_last_part, copy);
+	if (copy == GW_COMPLETE_COPIES && entry->holder == 0)
+		bpf_map_delete_elem(&gw_strays, &holder);
 }
 
 static __always_inline int complete_request(struct request *rq, u32 done_bytes, u32 copy)
 {
 	const u32 op = rq->cmd_flags & GW_REQ_OP_MASK, bytes = rq->__data_len;
-	const u64 stray = (u64)rq;
+	struct gw_bpf_slot *slot = NULL;
 	struct extent own = { 0, 0 };
-	struct gw_bpf_slot *slot;
 	enum kind kind;
 	u32 index;
 
@@ -212,25 +281,16 @@ static __always_inline int complete_request(struct request *rq, u32 done_bytes, 
 	 */
 	if (bytes != 0 || kind == ZONE || kind == WHOLE)
 		own = mark_request(rq, kind);
-	slot = slot_of(rq);
-	if (slot == NULL) {
-		if (copy == 1 && !is_empty(&own))
-			count_rare(unseen_submissions);
-		return 0;
-	}
-	/* Another range than the request's own: what was left by one whose completion was lost. */
-	if (slot->holder == (u64)rq &&
-	    (slot->first_sector != own.first || slot->end_sector != own.end) && kind != WHOLE)
-		mark_slot(slot);
+	if (likely(find_index(rq, 0, &index)))
+		slot = bpf_map_lookup_elem(&gw_slots, &index);
 	/* A partial completion: the request goes on with the rest. */
-	if (done_bytes < bytes)
-		return 0;
-	settle_slot(slot, rq, &own, copy);
-	if (copy != GW_COMPLETE_COPIES)
-		return 0;
-	slot->done = 0;
-	if (slot->holder == 0 && !find_index(rq, 0, &index))
-		bpf_map_delete_elem(&gw_strays, &stray);
+	if (unlikely(slot == NULL))
+		complete_stray(rq, &own, kind, done_bytes >= bytes, copy);
+	else if (slot->holder == (u64)rq)
+		settle_own(slot, &own, kind, done_bytes >= bytes, copy);
+	else if (copy == 1 && done_bytes >= bytes && !is_empty(&own))
+		/* In flight when the programs were attached, or its submission was skipped. */
+		count_rare(unseen_submissions);
 	return 0;
 }
 

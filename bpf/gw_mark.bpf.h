@@ -16,6 +16,9 @@
 #define gw_unit_shift 9
 #endif
 
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
 /* Set between open and load: the verifier drops what is not needed. */
 const volatile __u64 gw_tracked_first = 0;	/* units */
 const volatile __u64 gw_tracked_end = 0;
@@ -209,24 +212,37 @@ static __always_inline bool is_empty(const struct extent *extent)
 	return extent->first >= extent->end;
 }
 
+/* Grains first to last of the fine bitmap, or of the coarse one. */
+__noinline int gw_mark_words(u64 first, u64 last)
+{
+	if ((last >> 6) - (first >> 6) < GW_MARK_WORDS_MAX)
+		return gw_mark_fine(first, last);
+	return gw_mark_long(first, last);
+}
+
+/* What is clipped already. A call costs as much as a mark: most ranges lie in one word. */
+static __always_inline void mark_clipped(const struct extent *extent)
+{
+	const u32 shift = (gw_grain_shift - gw_unit_shift) & 63;
+	u64 first, last;
+
+	if (is_empty(extent))
+		return;
+	first = (extent->first - gw_tracked_first) >> shift;
+	last = (extent->end - 1 - gw_tracked_first) >> shift;
+	if (likely(first >> 6 == last >> 6))
+		mark_at(&gw_live, first >> 6, mask_from(first) & mask_to(last));
+	else
+		gw_mark_words(first, last);
+}
+
 /* What of these units is tracked. */
 __noinline int gw_mark(u64 first_unit, u64 end_unit)
 {
 	struct extent extent = { first_unit, end_unit };
-	const u32 shift = (gw_grain_shift - gw_unit_shift) & 63;
-	u64 first, last;
 
 	clip(&extent);
-	if (is_empty(&extent))
-		return 0;
-	first = (extent.first - gw_tracked_first) >> shift;
-	last = (extent.end - 1 - gw_tracked_first) >> shift;
-	if (first >> 6 == last >> 6)
-		mark_at(&gw_live, first >> 6, mask_from(first) & mask_to(last));
-	else if ((last >> 6) - (first >> 6) < GW_MARK_WORDS_MAX)
-		gw_mark_fine(first, last);
-	else
-		gw_mark_long(first, last);
+	mark_clipped(&extent);
 	return 0;
 }
 
