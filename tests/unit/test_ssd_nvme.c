@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The controller of the software SSD, as a driver sees it: each test through the vfio-user socket. */
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ssd_control.h"
 #include "ssd_rig.h"
 
 static struct gw_rig rig;
@@ -561,4 +563,28 @@ Test(ssd_nvme, a_reset_forgets_queues_and_nothing_else)
 		usleep(1000);
 	}
 	cr_assert_eq(gw_subsys_power_cut(&rig.ss, 0), 0, "a shutdown has written the cache");
+}
+
+/* Return: whether the answer to the command has that text in it. */
+static bool answers(const char *line, const char *text)
+{
+	char *answer = gw_ssd_control_answer(&rig.ss, 1, line);
+	bool has;
+
+	cr_assert_not_null(answer);
+	has = strstr(answer, text) != NULL;
+	free(answer);
+	return has;
+}
+
+Test(ssd_nvme, the_control_socket_tells_and_cuts_the_power)
+{
+	cr_assert_eq(io(GW_NVME_WRITE, 5, 2, BUFFER), 0);
+	cr_assert(answers("status", "\"written_blocks\":2"));
+	cr_assert(answers("status", "\"state\":\"ready\""));
+	cr_assert(answers("power-cut", "\"lost_sectors\":2"));
+	cr_assert(answers("status", "\"cached_pages\":0"));
+	cr_assert(answers("power-cut 0", "\"error\""));
+	cr_assert(answers("power-cut 7 8", "\"error\""));
+	cr_assert(answers("", "\"error\""));
 }

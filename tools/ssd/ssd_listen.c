@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "ssd_control.h"
 #include "vfio_user.h"
 
 static bool is_abandoned(const struct sockaddr_un *address)
@@ -24,42 +25,42 @@ static bool is_abandoned(const struct sockaddr_un *address)
 	return is_refused;
 }
 
-static int bind_socket(int fd, const char *path, struct gw_diag *diag)
+int gw_listen_on(const char *path, struct gw_diag *diag)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	mode_t mask;
-	int got;
+	int err;
 
-	if (strlen(path) >= sizeof(address.sun_path))
+	if (fd < 0)
+		return gw_fail(diag, -errno, "cannot make a socket: %s", strerror(errno));
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		close(fd);
 		return gw_fail(diag, -ENAMETOOLONG, "%s: longer than a socket's name may be", path);
+	}
 	strcpy(address.sun_path, path);
 	if (is_abandoned(&address))
 		unlink(path);
 	mask = umask(0077);		/* who may connect may do everything with the data */
-	got = bind(fd, (struct sockaddr *)&address, sizeof(address));
+	err = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
 	umask(mask);
-	if (got < 0 || listen(fd, 1) < 0)
-		return gw_fail(diag, -errno, "cannot listen on %s: %s", path, strerror(errno));
-	return 0;
+	if (err == 0 && listen(fd, 1) < 0)
+		err = -errno;
+	if (err == 0)
+		return fd;
+	close(fd);
+	return gw_fail(diag, err, "cannot listen on %s: %s", path, strerror(-err));
 }
 
 int gw_listener_open(struct gw_listener *listener, const char *path, struct gw_ctrl *ctrl,
 		     struct gw_diag *diag)
 {
-	int err;
-
 	memset(listener, 0, sizeof(*listener));
 	listener->path = path;
 	listener->client_fd = -1;
-	listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	listener->fd = gw_listen_on(path, diag);
 	if (listener->fd < 0)
-		return gw_fail(diag, -errno, "cannot make a socket: %s", strerror(errno));
-	err = bind_socket(listener->fd, path, diag);
-	if (err < 0) {
-		close(listener->fd);
-		listener->fd = -1;
-		return err;
-	}
+		return listener->fd;
 	pthread_mutex_init(&listener->lock, NULL);
 	return gw_port_init(&listener->port, ctrl);
 }

@@ -9,6 +9,7 @@
 
 #include <godwit/version.h>
 
+#include "ssd_control.h"
 #include "ssd_listen.h"
 #include "units.h"
 
@@ -20,11 +21,14 @@ struct ssd {
 	uint32_t subsystems;
 	struct gw_listener listener[LISTENERS_MAX];
 	uint32_t listeners;
+	const char *control_path;	/* NULL: no control socket */
+	struct gw_ssd_control control;
 };
 
 static const char usage[] =
 	"usage: godwit-ssd --subsystem DIR[,KEY=VALUE]... --listen SOCKET [--listen SOCKET]...\n"
-	"                  [--subsystem ...]...\n"
+	"                  [--subsystem ...]... [--control SOCKET]\n"
+	"       godwit-ssd ctl SOCKET COMMAND\n"
 	"\n"
 	"An NVMe subsystem in a process; QEMU (10.1 or newer) plugs it in with vfio-user-pci.\n"
 	"\n"
@@ -37,6 +41,7 @@ static const char usage[] =
 	"      serial=, model=, firmware=, nqn=   identity\n"
 	"      merge=on|off        of neighbouring entries in the log of changes (off)\n"
 	"  --listen SOCKET                 a controller of the subsystem before it, on this socket\n"
+	"  --control SOCKET                answers commands, in JSON: status; power-cut [SEED]\n"
 	"  --help, --version\n";
 
 /* ---- Options ------------------------------------------------------------------------------------- */
@@ -165,6 +170,7 @@ static int parse(struct ssd *ssd, int argc, char **argv, struct gw_diag *diag)
 	static const struct option options[] = {
 		{ "subsystem", required_argument, NULL, 's' },
 		{ "listen", required_argument, NULL, 'l' },
+		{ "control", required_argument, NULL, 'c' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
@@ -176,6 +182,8 @@ static int parse(struct ssd *ssd, int argc, char **argv, struct gw_diag *diag)
 			err = add_subsystem(ssd, optarg, diag);
 		else if (option == 'l')
 			err = add_listener(ssd, optarg, diag);
+		else if (option == 'c')
+			ssd->control_path = optarg;
 		else if (option == 'h')
 			exit(fputs(usage, stdout) < 0 ? GW_EXIT_IO : GW_EXIT_DONE);
 		else if (option == 'V')
@@ -208,8 +216,11 @@ static int start(struct ssd *ssd, struct gw_diag *diag)
 static int run(struct ssd *ssd, const sigset_t *ending, struct gw_diag *diag)
 {
 	int number;
-	const int err = start(ssd, diag);
+	int err = start(ssd, diag);
 
+	if (err == 0 && ssd->control_path != NULL)
+		err = gw_ssd_control_open(&ssd->control, ssd->control_path, ssd->subsys, ssd->subsystems,
+				      diag);
 	if (err < 0)
 		return err;
 	for (uint32_t i = 0; i < ssd->listeners; i++) {
@@ -226,6 +237,7 @@ static int run(struct ssd *ssd, const sigset_t *ending, struct gw_diag *diag)
 
 static void stop(struct ssd *ssd)
 {
+	gw_ssd_control_close(&ssd->control);
 	/* Workers first, so that none of them looks at a port that is gone. */
 	for (uint32_t i = 0; i < ssd->listeners; i++)
 		gw_ctrl_stop(ssd->listener[i].port.ctrl);
@@ -233,6 +245,21 @@ static void stop(struct ssd *ssd)
 		gw_listener_close(&ssd->listener[i]);
 	for (uint32_t i = 0; i < ssd->subsystems; i++)
 		gw_subsys_close(&ssd->subsys[i]);
+}
+
+/* godwit-ssd ctl SOCKET COMMAND...: the words of the command in a line. */
+static int ask(int argc, char **argv, struct gw_diag *diag)
+{
+	char line[128] = "";
+
+	if (argc < 4)
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "usage: godwit-ssd ctl SOCKET COMMAND");
+	for (int i = 3; i < argc; i++) {
+		if (strlen(line) + strlen(argv[i]) + 2 > sizeof(line) || strchr(argv[i], '\n') != NULL)
+			return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "no such command");
+		strcat(strcat(line, i > 3 ? " " : ""), argv[i]);
+	}
+	return gw_ssd_control_ask(argv[2], line, diag);
 }
 
 static enum gw_exit exit_of(const struct gw_diag *diag)
@@ -249,6 +276,13 @@ int main(int argc, char **argv)
 
 	if (ssd == NULL)
 		return GW_EXIT_CANNOT;
+	if (argc > 1 && strcmp(argv[1], "ctl") == 0) {
+		err = ask(argc, argv, &diag);
+		if (err < 0)
+			fprintf(stderr, "godwit-ssd: %s\n", diag.text);
+		free(ssd);
+		return err < 0 ? (int)exit_of(&diag) : GW_EXIT_DONE;
+	}
 	/* Before any thread is made: all of them inherit it, and only sigwait() sees these. */
 	sigemptyset(&ending);
 	sigaddset(&ending, SIGINT);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The PCI function: configuration space with power, MSI-X and PCIe capabilities. */
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -160,8 +161,9 @@ void gw_port_disconnect(struct gw_port *port)
 }
 
 /*
- * A client may pass anything as an eventfd. A write that would block is a counter that is full,
- * which will wake as well; other failures are the client's loss.
+ * A client may pass anything as an eventfd, so that it was made one that does not block. A write
+ * that would have is a counter that is full, which will wake as well; other failures are the
+ * client's loss.
  */
 static void signal_fd(int fd)
 {
@@ -185,6 +187,8 @@ void gw_port_set_vector(struct gw_port *port, uint32_t vector, int fd)
 {
 	int old;
 
+	if (fd >= 0)
+		fcntl(fd, F_SETFL, O_NONBLOCK);
 	pthread_mutex_lock(&port->lock);
 	old = port->vector_fd[vector];
 	port->vector_fd[vector] = fd;

@@ -238,12 +238,17 @@ static int open_store(struct gw_subsys *ss, const char *dir, struct gw_diag *dia
 int gw_subsys_open(struct gw_subsys *ss, const char *dir, const struct gw_ssd_config *config,
 		   struct gw_diag *diag)
 {
+	pthread_rwlockattr_t fair;
 	int err;
 
 	memset(ss, 0, sizeof(*ss));
 	ss->config = *config;
 	ss->dir_fd = -1;
-	pthread_rwlock_init(&ss->ns_lock, NULL);
+	/* Else two controllers that are never idle would keep a Format waiting for ever. */
+	pthread_rwlockattr_init(&fair);
+	pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&ss->ns_lock, &fair);
+	pthread_rwlockattr_destroy(&fair);
 	pthread_mutex_init(&ss->lm_lock, NULL);
 	err = open_store(ss, dir, diag);
 	if (err == 0 && gw_subsys_used_bytes(ss) > ss->config.capacity_bytes)
