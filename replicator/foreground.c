@@ -282,6 +282,7 @@ int gw_job_measure_before(struct gw_job *job)
 	if (fg == NULL || job->settings.guard == NULL ||
 	    gw_guard_parse(&spec, job->settings.guard) < 0 || spec.kind == GW_GUARD_OFF)
 		return 0;
+	job->measuring = true;
 	for (;;) {
 		const uint64_t looked_ns = gw_now_ns(job->clock) - fg->stretch_began_ns;
 
@@ -292,6 +293,7 @@ int gw_job_measure_before(struct gw_job *job)
 		if (err < 0)
 			return err;
 	}
+	job->measuring = false;
 	job->planner.best_at_ns = gw_now_ns(job->clock);
 	return gw_job_set_guard(job, job->settings.guard) < 0 ? -EINVAL : 0;
 }

@@ -104,6 +104,7 @@ struct gw_job {
 	struct gw_control_status status;	/* what was published last */
 	uint64_t decision_ns;			/* when one was journalled last */
 	uint32_t decisions, decisions_left_out;
+	bool measuring;				/* the workload, before the first read: foreground.c */
 	bool paused;				/* nothing new is copied, tracking goes on: gw_job_pause() */
 	uint64_t paused_at_ns;
 	bool waiting;				/* converged, and kept so until switch_wanted: rounds.c */

@@ -295,7 +295,7 @@ void gw_settings_override(struct gw_settings *settings,
 	settings->overwrite = config->overwrite;
 }
 
-/* Where each setting is; max_rounds aside, which is narrower. */
+/* Where each setting is; those aside that are no such number. */
 static uint64_t *setting_at(struct gw_settings *settings, enum gw_control_setting setting)
 {
 	switch (setting) {
@@ -310,6 +310,7 @@ static uint64_t *setting_at(struct gw_settings *settings, enum gw_control_settin
 	case GW_CONTROL_EXEC_TIMEOUT:
 		return &settings->exec_timeout_ns;
 	case GW_CONTROL_MAX_ROUNDS:
+	case GW_CONTROL_GUARD:
 	case GW_CONTROL_SETTINGS:
 		break;
 	}
@@ -325,8 +326,12 @@ void gw_settings_apply(struct gw_settings *settings, const struct gw_control_val
 			continue;
 		if (value != NULL)
 			*value = set->value[i];
-		else
-			settings->max_rounds = (uint32_t)set->value[i];
+	}
+	if ((set->mask & (1u << GW_CONTROL_MAX_ROUNDS)) != 0)
+		settings->max_rounds = (uint32_t)set->value[GW_CONTROL_MAX_ROUNDS];
+	if ((set->mask & (1u << GW_CONTROL_GUARD)) != 0) {
+		free(settings->guard);
+		settings->guard = copy_string(set->guard);
 	}
 	if ((set->mask & (1u << GW_CONTROL_QUIESCE_DEADLINE)) == 0 &&
 	    (set->mask & (1u << GW_CONTROL_DOWNTIME_LIMIT)) != 0)
@@ -341,8 +346,11 @@ void gw_settings_values(const struct gw_settings *settings, struct gw_control_va
 	for (int i = 0; i < GW_CONTROL_SETTINGS; i++) {
 		const uint64_t *const value = setting_at(&copy, (enum gw_control_setting)i);
 
-		values->value[i] = value != NULL ? *value : settings->max_rounds;
+		values->value[i] = value != NULL ? *value : 0;
 	}
+	values->value[GW_CONTROL_MAX_ROUNDS] = settings->max_rounds;
+	snprintf(values->guard, sizeof(values->guard), "%.*s", GW_CONTROL_GUARD_BYTES - 1,
+		 settings->guard != NULL ? settings->guard : "off");
 }
 
 /* Is what the path leads to now what the migration was started with? */

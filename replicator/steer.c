@@ -71,7 +71,7 @@ static enum gw_control_state state_of(const struct gw_job *job)
 	case GW_PHASE_VERIFY:
 		return GW_CONTROL_VERIFYING;
 	case GW_PHASE_PREPARE:
-		return GW_CONTROL_PREPARING;
+		return job->measuring ? GW_CONTROL_BASELINE : GW_CONTROL_PREPARING;
 	default:
 		return GW_CONTROL_ROUND;
 	}
@@ -143,9 +143,35 @@ int gw_job_decided(struct gw_job *job, bool is_last, const char *why)
 
 /* ---- requests ---- */
 
-/* A setting that was changed: where else it is. */
-static int apply(struct gw_job *job, const struct gw_control_values *set)
+/* First of all: it may be refused, and then nothing is set. Return: 0, or 1 with *refusal. */
+static int apply_guard(struct gw_job *job, const struct gw_control_request *request,
+		       struct gw_control_refusal *refusal)
 {
+	char why[GW_CONTROL_TEXT_BYTES];
+	int err;
+
+	if ((request->set.mask & (1u << GW_CONTROL_GUARD)) == 0)
+		return 0;
+	err = gw_job_set_guard(job, request->set.guard);
+	if (err >= 0)
+		return 0;
+	snprintf(why, sizeof(why), "guard \"%s\": %s", request->set.guard,
+		 err == -EINVAL ? "it is none; give " GW_GUARD_ACCEPTED :
+		 err == -ENODATA ? "too little was seen before the start to be a factor of" :
+				   "nobody looks at the latencies of this source");
+	gw_control_failed(refusal, request, err == -EINVAL ? GW_CONTROL_BAD_ARGUMENT :
+			  GW_CONTROL_FAILED, why);
+	return 1;
+}
+
+/* A setting that was changed: where else it is. Return: 0; 1 with *refusal; negative errno. */
+static int apply(struct gw_job *job, const struct gw_control_request *request,
+		 struct gw_control_refusal *refusal)
+{
+	const struct gw_control_values *const set = &request->set;
+
+	if (apply_guard(job, request, refusal) != 0)
+		return 1;
 	gw_settings_apply(&job->settings, set);
 	job->planner.limits.downtime_ns = job->settings.downtime_limit_ns;
 	job->planner.limits.timeout_ns = job->settings.timeout_ns;
@@ -162,14 +188,14 @@ static void say_set(char *text, size_t text_bytes, const struct gw_control_value
 
 	text[0] = '\0';
 	for (int i = 0; i < GW_CONTROL_SETTINGS && used < text_bytes; i++) {
-		char value[GW_UNIT_TEXT_BYTES];
+		char value[GW_CONTROL_GUARD_BYTES];
 
 		if ((set->mask & (1u << i)) == 0)
 			continue;
 		used += (size_t)snprintf(text + used, text_bytes - used, "%s%s %s",
 			used > 0 ? ", " : "",
 			gw_control_setting((enum gw_control_setting)i)->option,
-			gw_control_value(value, (enum gw_control_setting)i, set->value[i]));
+			gw_control_value(value, (enum gw_control_setting)i, set));
 	}
 }
 
@@ -182,9 +208,9 @@ static void ask_for_switch(struct gw_job *job, char *text, size_t text_bytes)
 		 "limit of %s", gw_format_duration(limit, job->settings.downtime_limit_ns));
 }
 
-/* Return: 0, what was done in text; negative errno. */
+/* Return: 0, what was done in text; 1, why not in *refusal; negative errno. */
 static int act(struct gw_job *job, const struct gw_control_request *request, char *text,
-	       size_t text_bytes)
+	       size_t text_bytes, struct gw_control_refusal *refusal)
 {
 	switch (request->command) {
 	case GW_CONTROL_PAUSE:
@@ -197,7 +223,7 @@ static int act(struct gw_job *job, const struct gw_control_request *request, cha
 		return 0;
 	case GW_CONTROL_SET:
 		say_set(text, text_bytes, &request->set);
-		return apply(job, &request->set);
+		return apply(job, request, refusal);
 	case GW_CONTROL_SWITCH:
 		ask_for_switch(job, text, text_bytes);
 		return 0;
@@ -236,21 +262,20 @@ static int take_one(struct gw_job *job, const struct gw_control_asked *asked)
 {
 	struct gw_control_refusal refusal;
 	char text[GW_CONTROL_TEXT_BYTES];
-	int err;
+	int done, err;
 
-	if (gw_control_check_state(&asked->request, state_of(job), &refusal) != 0) {
-		err = record(job, asked, GW_CONTROL_REFUSED, refusal.text);
-		gw_control_answer(job->control, asked, &refusal, "");
-		return err;
-	}
-	err = act(job, &asked->request, text, sizeof(text));
-	if (err >= 0)
-		err = record(job, asked, GW_CONTROL_DONE, text);
+	text[0] = '\0';
+	if (gw_control_check_state(&asked->request, state_of(job), &refusal) != 0)
+		done = 1;
+	else
+		done = act(job, &asked->request, text, sizeof(text), &refusal);
+	err = done < 0 ? done : record(job, asked, done == 0 ? GW_CONTROL_DONE : GW_CONTROL_REFUSED,
+				       done == 0 ? text : refusal.text);
 	gw_job_publish(job, NULL);
 	/* What cannot be journalled ends the migration; whoever asked hears of that. */
 	if (err < 0)
-		gw_control_failed(&refusal, &asked->request, job->diag.text);
-	gw_control_answer(job->control, asked, err < 0 ? &refusal : NULL, text);
+		gw_control_failed(&refusal, &asked->request, GW_CONTROL_FAILED, job->diag.text);
+	gw_control_answer(job->control, asked, err < 0 || done != 0 ? &refusal : NULL, text);
 	return err;
 }
 

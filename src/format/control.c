@@ -65,6 +65,8 @@ static const struct gw_control_setting_row settings[] = {
 		"of each of the user's commands" },
 	[GW_CONTROL_MAX_ROUNDS] = { "max_rounds", "max-rounds", GW_CONTROL_UNIT_COUNT,
 		1, 1000000, true, "give up after so many rounds" },
+	[GW_CONTROL_GUARD] = { "guard", "guard", GW_CONTROL_UNIT_TEXT, 0, 0, false,
+		"limit for the workload's latency: p99=2ms, 2x, p99=1.5x, ..., or off" },
 };
 
 static const char *const error_names[] = {
@@ -139,6 +141,7 @@ static const char *say_value(char out[GW_UNIT_TEXT_BYTES], enum gw_control_unit 
 	case GW_CONTROL_UNIT_DURATION:
 		return gw_format_duration(out, value);
 	case GW_CONTROL_UNIT_COUNT:
+	case GW_CONTROL_UNIT_TEXT:
 		break;
 	}
 	snprintf(out, GW_UNIT_TEXT_BYTES, "%" PRIu64, value);
@@ -150,16 +153,27 @@ const char *gw_control_range(char out[GW_CONTROL_TEXT_BYTES], enum gw_control_se
 	const struct gw_control_setting_row *const row = gw_control_setting(setting);
 	char min[GW_UNIT_TEXT_BYTES], max[GW_UNIT_TEXT_BYTES];
 
-	snprintf(out, GW_CONTROL_TEXT_BYTES, "%s to %s%s", say_value(min, row->unit, row->min),
-		 say_value(max, row->unit, row->max),
-		 row->zero_is_none ? ", or 0 for no limit" : "");
+	if (row->unit == GW_CONTROL_UNIT_TEXT)
+		snprintf(out, GW_CONTROL_TEXT_BYTES, "a text of 1 to %d bytes",
+			 GW_CONTROL_GUARD_BYTES - 1);
+	else
+		snprintf(out, GW_CONTROL_TEXT_BYTES, "%s to %s%s",
+			 say_value(min, row->unit, row->min), say_value(max, row->unit, row->max),
+			 row->zero_is_none ? ", or 0 for no limit" : "");
 	return out;
 }
 
-const char *gw_control_value(char out[GW_UNIT_TEXT_BYTES], enum gw_control_setting setting,
-			     uint64_t value)
+const char *gw_control_value(char out[GW_CONTROL_GUARD_BYTES], enum gw_control_setting setting,
+			     const struct gw_control_values *values)
 {
 	const struct gw_control_setting_row *const row = gw_control_setting(setting);
+	const uint64_t value = values->value[setting];
+
+	_Static_assert(GW_CONTROL_GUARD_BYTES >= GW_UNIT_TEXT_BYTES, "either fits");
+	if (row->unit == GW_CONTROL_UNIT_TEXT) {
+		snprintf(out, GW_CONTROL_GUARD_BYTES, "%s", values->guard);
+		return out;
+	}
 
 	if (value == 0 && row->zero_is_none)
 		snprintf(out, GW_UNIT_TEXT_BYTES, "no limit");
@@ -172,7 +186,7 @@ bool gw_control_is_in_range(enum gw_control_setting setting, uint64_t value)
 {
 	const struct gw_control_setting_row *const row = gw_control_setting(setting);
 
-	return (value == 0 && row->zero_is_none) || (value >= row->min && value <= row->max);
+	return row->unit == GW_CONTROL_UNIT_TEXT || (value == 0 && row->zero_is_none) || (value >= row->min && value <= row->max);
 }
 
 /* ---- lines ---- */
@@ -263,12 +277,29 @@ static int parse_version(struct json_object *version, struct gw_control_refusal 
 		      GW_CONTROL_SCHEMA_VERSION);
 }
 
+static int parse_guard(struct gw_control_values *set, struct json_object *value,
+		       struct gw_control_refusal *refusal)
+{
+	const size_t bytes = json_object_is_type(value, json_type_string) ?
+			     (size_t)json_object_get_string_len(value) : 0;
+
+	if (bytes == 0 || bytes >= sizeof(set->guard))
+		return refuse(refusal, GW_CONTROL_BAD_ARGUMENT,
+			      "\"guard\" is no string of 1 to %zu bytes", sizeof(set->guard) - 1);
+	set->mask |= 1u << GW_CONTROL_GUARD;
+	memset(set->guard, 0, sizeof(set->guard));
+	memcpy(set->guard, json_object_get_string(value), bytes);
+	return 0;
+}
+
 static int parse_value(struct gw_control_values *set, enum gw_control_setting setting,
 		       struct json_object *value, struct gw_control_refusal *refusal)
 {
 	const char *const key = settings[setting].key;
 	char range[GW_CONTROL_TEXT_BYTES];
 
+	if (setting == GW_CONTROL_GUARD)
+		return parse_guard(set, value, refusal);
 	if (!json_object_is_type(value, json_type_int))
 		return refuse(refusal, GW_CONTROL_BAD_ARGUMENT, "\"%s\" is no integer", key);
 	if (json_object_get_int64(value) < 0 ||
@@ -408,9 +439,10 @@ int gw_control_check_state(const struct gw_control_request *request, enum gw_con
 }
 
 void gw_control_failed(struct gw_control_refusal *refusal,
-		       const struct gw_control_request *request, const char *why)
+		       const struct gw_control_request *request, enum gw_control_error error,
+		       const char *why)
 {
 	memset(refusal, 0, sizeof(*refusal));
 	memcpy(refusal->id, request->id, sizeof(refusal->id));
-	refuse(refusal, GW_CONTROL_FAILED, "%s", why);
+	refuse(refusal, error, "%s", why);
 }

@@ -20,6 +20,7 @@
 #define GW_CONTROL_REQUEST_BYTES_MAX 4096	/* of a line, without its end */
 #define GW_CONTROL_MESSAGE_BYTES_MAX 16384	/* of a reply or an event, with its end */
 #define GW_CONTROL_ID_BYTES 72			/* of "id" as JSON, with a terminating zero */
+#define GW_CONTROL_GUARD_BYTES 64
 #define GW_CONTROL_TEXT_BYTES 512
 
 enum gw_control_command {
@@ -48,16 +49,18 @@ enum gw_control_state {
 enum gw_control_setting {
 	GW_CONTROL_BANDWIDTH, GW_CONTROL_DOWNTIME_LIMIT, GW_CONTROL_TIMEOUT,
 	GW_CONTROL_QUIESCE_DEADLINE, GW_CONTROL_EXEC_TIMEOUT, GW_CONTROL_MAX_ROUNDS,
+	GW_CONTROL_GUARD,		/* a text; the migration itself judges it */
 	GW_CONTROL_SETTINGS,
 };
 
-enum gw_control_unit { GW_CONTROL_UNIT_RATE, GW_CONTROL_UNIT_DURATION, GW_CONTROL_UNIT_COUNT };
+enum gw_control_unit { GW_CONTROL_UNIT_RATE, GW_CONTROL_UNIT_DURATION, GW_CONTROL_UNIT_COUNT,
+			 GW_CONTROL_UNIT_TEXT };
 
 struct gw_control_setting_row {
 	const char *key;		/* in messages and in the journal */
 	const char *option;		/* as `godwit migrate` calls it */
 	enum gw_control_unit unit;
-	uint64_t min, max;		/* both included */
+	uint64_t min, max;		/* both included; of a text unused */
 	bool zero_is_none;		/* 0 is allowed as well: no limit */
 	const char *about;
 };
@@ -71,7 +74,7 @@ enum gw_control_error {
 	GW_CONTROL_BAD_ARGUMENT,
 	GW_CONTROL_OUT_OF_RANGE,
 	GW_CONTROL_WRONG_STATE,
-	GW_CONTROL_FAILED,		/* it was tried */
+	GW_CONTROL_FAILED,		/* it was tried, and could not be done */
 	GW_CONTROL_BUSY,		/* too many clients */
 	GW_CONTROL_NOT_ALLOWED,
 	GW_CONTROL_ERRORS,
@@ -89,7 +92,8 @@ enum gw_control_event {
 
 struct gw_control_values {
 	uint32_t mask;			/* bit 1 << setting: it is given */
-	uint64_t value[GW_CONTROL_SETTINGS];
+	uint64_t value[GW_CONTROL_SETTINGS];	/* of a text unused */
+	char guard[GW_CONTROL_GUARD_BYTES];
 };
 
 struct gw_control_request {
@@ -144,9 +148,9 @@ bool gw_control_is_possible(enum gw_control_state state, enum gw_control_command
 bool gw_control_changes(enum gw_control_command command);
 /* "downtime-limit: 1.0 ms to 1 h": what a setting takes, in words. Return: out. */
 const char *gw_control_range(char out[GW_CONTROL_TEXT_BYTES], enum gw_control_setting setting);
-/* A value in words: "100 MiB/s", "no limit". Return: out. */
-const char *gw_control_value(char out[GW_UNIT_TEXT_BYTES], enum gw_control_setting setting,
-			     uint64_t value);
+/* A value in words: "100 MiB/s", "no limit", "2x". Return: out. */
+const char *gw_control_value(char out[GW_CONTROL_GUARD_BYTES], enum gw_control_setting setting,
+			     const struct gw_control_values *values);
 bool gw_control_is_in_range(enum gw_control_setting setting, uint64_t value);
 
 /* ---- lines ---- */
@@ -179,7 +183,8 @@ int gw_control_check_state(const struct gw_control_request *request, enum gw_con
 
 /* It was tried, and could not be done: why is what the caller knows. */
 void gw_control_failed(struct gw_control_refusal *refusal,
-		       const struct gw_control_request *request, const char *why);
+		       const struct gw_control_request *request, enum gw_control_error error,
+		       const char *why);
 
 /* ---- messages; the caller puts them ---- */
 

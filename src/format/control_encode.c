@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "jsonkeys.h"
@@ -95,19 +96,39 @@ static struct json_object *possible_json(enum gw_control_state state)
 
 void gw_control_put_values(struct json_object *object, const struct gw_control_values *values)
 {
-	for (int i = 0; i < GW_CONTROL_SETTINGS; i++)
-		if ((values->mask & (1u << i)) != 0)
-			gw_json_put_u64(object, gw_control_setting((enum gw_control_setting)i)->key,
-					values->value[i]);
+	for (int i = 0; i < GW_CONTROL_SETTINGS; i++) {
+		const struct gw_control_setting_row *const row =
+			gw_control_setting((enum gw_control_setting)i);
+
+		if ((values->mask & (1u << i)) == 0)
+			continue;
+		if (row->unit == GW_CONTROL_UNIT_TEXT)
+			gw_json_put_text(object, row->key, values->guard);
+		else
+			gw_json_put_u64(object, row->key, values->value[i]);
+	}
+}
+
+static void take_guard(struct json_object *object, struct gw_control_values *values)
+{
+	const char *const guard =
+		gw_json_string(object, gw_control_setting(GW_CONTROL_GUARD)->key);
+
+	if (guard == NULL || guard[0] == '\0' || strlen(guard) >= sizeof(values->guard))
+		return;
+	values->mask |= 1u << GW_CONTROL_GUARD;
+	snprintf(values->guard, sizeof(values->guard), "%s", guard);
 }
 
 void gw_control_take_values(struct json_object *object, struct gw_control_values *values)
 {
+	take_guard(object, values);
 	for (int i = 0; i < GW_CONTROL_SETTINGS; i++) {
 		const enum gw_control_setting setting = (enum gw_control_setting)i;
 		uint64_t value;
 
-		if (!gw_json_u64(object, gw_control_setting(setting)->key, &value) ||
+		if (gw_control_setting(setting)->unit == GW_CONTROL_UNIT_TEXT ||
+		    !gw_json_u64(object, gw_control_setting(setting)->key, &value) ||
 		    !gw_control_is_in_range(setting, value))
 			continue;
 		values->mask |= 1u << i;
@@ -210,10 +231,12 @@ static struct json_object *setting_json(enum gw_control_setting setting)
 	struct json_object *const object = new_object();
 
 	gw_json_put_string(object, "name", row->key);
-	gw_json_put_string(object, "type", "integer");
-	gw_json_put_u64(object, "minimum", row->min);
-	gw_json_put_u64(object, "maximum", row->max);
-	gw_json_put_bool(object, "zero_is_none", row->zero_is_none);
+	gw_json_put_string(object, "type", row->unit == GW_CONTROL_UNIT_TEXT ? "string" : "integer");
+	if (row->unit != GW_CONTROL_UNIT_TEXT) {
+		gw_json_put_u64(object, "minimum", row->min);
+		gw_json_put_u64(object, "maximum", row->max);
+		gw_json_put_bool(object, "zero_is_none", row->zero_is_none);
+	}
 	gw_json_put_string(object, "about", row->about);
 	return object;
 }

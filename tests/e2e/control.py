@@ -123,12 +123,16 @@ def ranges():
     before = ask(client, "status")["settings"]
     assert set(before) == set(arguments)
     for name, argument in arguments.items():
+        if argument["type"] != "integer":
+            continue
         for value in argument["minimum"] - 1, argument["maximum"] + 1, -1, 2**70:
             if value == 0 and argument["zero_is_none"]:
                 continue
             reply = ask(client, "set", **{name: value})
             assert reply["error"] == "range", (name, value, reply)
             assert str(argument["minimum"]) in reply["text"] and str(argument["maximum"]) in reply["text"]
+    reply = ask(client, "set", guard="quickly", max_rounds=8)
+    assert reply["error"] == "argument" and "p99=2ms" in reply["text"], reply
     # One that is wrong, and all stay as they were.
     assert ask(client, "set", max_rounds=7, timeout_ns=1)["error"] == "range"
     assert ask(client, "status")["settings"] == before

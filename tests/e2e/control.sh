@@ -86,13 +86,14 @@ paused() {
 set_and_continue() {
 	devices 64M
 	start || return 1
-	expect 0 control set "$NAME" bandwidth=8M downtime-limit=700ms max-rounds=9 || return 1
+	expect 0 control set "$NAME" bandwidth=8M downtime-limit=700ms max-rounds=9 guard=p99=900ms || return 1
 	expect 2 control set "$NAME" downtime-limit=2h && said "1.0 ms to 1 h" || return 1
 	kill -KILL "$PID"
 	wait_for 10 is_dead "$PID" || return 1
 	expect 0 continue_migration --background || return 1
 	[ "$(field '["settings"]["bandwidth_bytes_per_s"]')" = $((8 << 20)) ] &&
 		[ "$(field '["settings"]["downtime_limit_ns"]')" = 700000000 ] &&
+		[ "$(field '["settings"]["guard"]')" = p99=900ms ] &&
 		[ "$(field '["settings"]["max_rounds"]')" = 9 ] || { field '["settings"]'; return 1; }
 	expect 0 control cancel && all_gone
 }

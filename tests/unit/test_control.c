@@ -71,6 +71,20 @@ Test(control, what_is_wrong_is_named)
 		       GW_CONTROL_BAD_ARGUMENT, "\"id\"");
 }
 
+Test(control, a_guard_is_a_text)
+{
+	cr_assert(parse("{\"schema_version\":1,\"command\":\"set\",\"guard\":\"p99=2ms\"}") == 0);
+	cr_expect(request.set.mask == 1u << GW_CONTROL_GUARD);
+	cr_expect_str_eq(request.set.guard, "p99=2ms");
+	expect_refused("{\"schema_version\":1,\"command\":\"set\",\"guard\":\"\"}",
+		       GW_CONTROL_BAD_ARGUMENT, "guard");
+	expect_refused("{\"schema_version\":1,\"command\":\"set\",\"guard\":2}",
+		       GW_CONTROL_BAD_ARGUMENT, "guard");
+	expect_refused("{\"schema_version\":1,\"command\":\"set\",\"guard\":"
+		       "\"1234567890123456789012345678901234567890123456789012345678901234\"}",
+		       GW_CONTROL_BAD_ARGUMENT, "1 to 63");
+}
+
 Test(control, out_of_range_is_refused_with_the_range)
 {
 	static const char *const values[] = {

@@ -101,16 +101,17 @@ static void put_settings(FILE *out, struct json_object *status)
 
 	if (!json_object_object_get_ex(status, "settings", &settings))
 		return;
+	/* As it was started, a value may be out of the range of what can be set. */
+	for (int i = 0; i < GW_CONTROL_SETTINGS; i++)
+		gw_json_u64(settings, gw_control_setting((enum gw_control_setting)i)->key,
+			    &values.value[i]);
+	snprintf(values.guard, sizeof(values.guard), "%.*s", GW_CONTROL_GUARD_BYTES - 1,
+		 text_of(settings, gw_control_setting(GW_CONTROL_GUARD)->key));
 	for (int i = 0; i < GW_CONTROL_SETTINGS; i++) {
-		const struct gw_control_setting_row *const row =
-			gw_control_setting((enum gw_control_setting)i);
-		char text[GW_UNIT_TEXT_BYTES];
+		char text[GW_CONTROL_GUARD_BYTES];
 
-		/* As it was started, it may be out of the range of what can be set. */
-		if (gw_json_u64(settings, row->key, &values.value[i]))
-			fprintf(out, "  %-18s %s\n", row->option,
-				gw_control_value(text, (enum gw_control_setting)i,
-						 values.value[i]));
+		put_field(out, gw_control_setting((enum gw_control_setting)i)->option,
+			  gw_control_value(text, (enum gw_control_setting)i, &values));
 	}
 }
 

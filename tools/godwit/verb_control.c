@@ -380,6 +380,7 @@ static int parse_value(const struct gw_control_setting_row *row, const char *tex
 	case GW_CONTROL_UNIT_DURATION:
 		return gw_parse_duration(text, value);
 	case GW_CONTROL_UNIT_COUNT:
+	case GW_CONTROL_UNIT_TEXT:
 		break;
 	}
 	if (text[0] < '0' || text[0] > '9')
@@ -387,6 +388,19 @@ static int parse_value(const struct gw_control_setting_row *row, const char *tex
 	errno = 0;
 	*value = strtoull(text, &end, 10);
 	return errno != 0 || *end != '\0' ? -EINVAL : 0;
+}
+
+/* What it means is the migration's to judge. */
+static int parse_text(const struct gw_call *call, const char *text,
+		      char out[GW_CONTROL_GUARD_BYTES])
+{
+	char range[GW_CONTROL_TEXT_BYTES];
+
+	if (text[0] == '\0' || strlen(text) >= GW_CONTROL_GUARD_BYTES)
+		return gw_verb_usage_error(call, "guard: \"%s\" is not accepted; give %s", text,
+					   gw_control_range(range, GW_CONTROL_GUARD));
+	strcpy(out, text);
+	return GW_EXIT_DONE;
 }
 
 /* "bandwidth=100M/s". Return: GW_EXIT_DONE, or GW_EXIT_USAGE, said. */
@@ -402,12 +416,14 @@ static int parse_setting(const struct gw_call *call, const char *word,
 
 		if (strlen(row->option) != length || strncmp(row->option, word, length) != 0)
 			continue;
+		set->mask |= 1u << i;
+		if (row->unit == GW_CONTROL_UNIT_TEXT)
+			return parse_text(call, word + length + 1, set->guard);
 		if (parse_value(row, word + length + 1, &set->value[i]) != 0 ||
 		    !gw_control_is_in_range(setting, set->value[i]))
 			return gw_verb_usage_error(call, "%s: \"%s\" is not accepted; give %s",
 						   row->option, word + length + 1,
 						   gw_control_range(range, setting));
-		set->mask |= 1u << i;
 		return GW_EXIT_DONE;
 	}
 	return gw_verb_usage_error(call, "\"%.*s\" cannot be set; see \"godwit set --help\"",
@@ -467,8 +483,8 @@ const struct gw_verb gw_verb_set = {
 	.operands = "[NAME] SETTING=VALUE...",
 	.summary = "change settings of a running migration",
 	.about = "Changes settings of the migration NAME, all that are given or none: bandwidth, "
-		 "downtime-limit, timeout, quiesce-deadline, exec-timeout, max-rounds, written as "
-		 "for \"godwit migrate\"; bandwidth=0 and max-rounds=0 mean no limit. They hold for "
+		 "downtime-limit, timeout, quiesce-deadline, exec-timeout, max-rounds, guard, written "
+		 "as for \"godwit migrate\"; bandwidth=0 and max-rounds=0 mean no limit. They hold for "
 		 "a --continue, too." NAME_IS_OPTIONAL,
 	.operands_min = 1,
 	.operands_max = 1 + GW_CONTROL_SETTINGS,
