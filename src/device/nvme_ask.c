@@ -14,6 +14,7 @@
 #define LOG_SANITIZE_STATUS 0x81
 #define SANITIZE_STATE 0x7		/* of SSTAT, in bytes 3:2 of the log */
 #define SANITIZE_IN_PROGRESS 2
+#define SANICAP_AT 328			/* Identify Controller: Sanitize Capabilities */
 #define FNA_AT 524			/* Identify Controller: Format NVM Attributes */
 #define FNA_ALL_NAMESPACES 0x3		/* formats all, erases all */
 
@@ -82,8 +83,14 @@ bool gw_nvme_ask_format_is_wide(const struct gw_nvme_place *nvme)
 
 bool gw_nvme_ask_is_sanitizing(const struct gw_nvme_place *nvme)
 {
-	uint8_t log[20];
+	uint8_t log[20], controller[GW_NVME_IDENTIFY_BYTES];
+	uint32_t sanicap;
 
-	return gw_nvme_ask_log(nvme, LOG_SANITIZE_STATUS, log, sizeof(log)) < 0 ||
-	       (log[2] & SANITIZE_STATE) == SANITIZE_IN_PROGRESS;
+	if (gw_nvme_ask_log(nvme, LOG_SANITIZE_STATUS, log, sizeof(log)) == 0)
+		return (log[2] & SANITIZE_STATE) == SANITIZE_IN_PROGRESS;
+	/* No such log; a drive that cannot sanitize needs none, and has refused the command. */
+	if (gw_nvme_ask_identify(nvme, 1, controller) < 0)
+		return true;
+	memcpy(&sanicap, controller + SANICAP_AT, sizeof(sanicap));
+	return sanicap != 0;
 }

@@ -324,6 +324,9 @@ uint64_t gw_kernel_symbol(const char *name)
 	if (file == NULL)
 		return 0;
 	while (found == 0 && fgets(line, sizeof(line), file) != NULL) {
+		/* Most of a hundred thousand lines need no more than that. */
+		if (strstr(line, name) == NULL)
+			continue;
 		if (sscanf(line, "%llx %c %255[^ .\t\n]", &address, &type, symbol) == 3 &&
 		    strcmp(symbol, name) == 0)
 			found = address;

@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck disable=SC2317	# functions are called through run()
+#
+# The main job with the source `nvme`: under passthrough writers, on a multipath head, through SIGKILL;
+# and the race that a slow drive shows.
+cd "$(dirname "$0")/../.." || exit 2
+. tests/e2e/lib.bash
+TRACKCTL=$PWD/build/e2e/trackctl
+NAME=nvme
+
+# fill DEVICE MIB
+fill() { dd if=/dev/urandom of="$1" bs=1M count="$2" oflag=direct status=none; }
+# Each block of a region is written once, with checksums that fio can verify elsewhere.
+fio_on() {
+	fio --name=once --filename="$1" --rw=randwrite --bs=4k --size=16M --iodepth=8 --verify=crc32c \
+		--verify_state_save=0 --randseed=7 "${@:2}" >"$SCRATCH/fio.out" 2>&1
+}
+by_block() { fio_on "$1" --direct=1 --ioengine=io_uring "${@:2}"; }
+by_passthrough() { fio_on "$1.ng" --ioengine=io_uring_cmd --cmd_type=nvme "${@:2}"; }
+# The quiesce command waits for the writer $BACKGROUND to end.
+until_it_ends() {
+	printf 'while kill -0 %s 2>/dev/null; do sleep 0.05; done\n' "$BACKGROUND" >"$SCRATCH/stop"
+	quiesce=(--handoff exec --exec-quiesce "sh $SCRATCH/stop" --exec-timeout 120s --quiesce-deadline 150s)
+}
+
+under() {
+	local writer=$1 source=$2 target=$3
+	fill "$source" 32
+	background "$writer" "$source" --do_verify=0 --rate_iops=1000
+	until_it_ends
+	expect 0 migrate "$source" "$target" "${quiesce[@]}" --bandwidth 60M --verify --overwrite &&
+		same "$source" "$target" "$(blockdev --getsize64 "$source")" && nothing_left || return 1
+	"$GODWIT" report "$SCRATCH/state" | grep -q 'nvme' || { echo "# it was not tracked by nvme"; return 1; }
+	fio_on "$target" --direct=1 --ioengine=io_uring --verify_only || { tail -n 5 "$SCRATCH/fio.out"; return 1; }
+}
+
+killed_and_continued() {
+	local migration
+	fill /dev/lab/a 64
+	background migrate /dev/lab/a /dev/lab/b --handoff none --bandwidth 20M --verify --overwrite
+	migration=$BACKGROUND
+	wait_for 60 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
+	sleep 1
+	kill -KILL "$(pgrep -P "$migration" godwit || echo "$migration")"
+	wait "$migration" 2>/dev/null
+	# Nobody runs, and the programs go on marking.
+	by_passthrough /dev/lab/a --do_verify=0 || { cat "$SCRATCH/fio.out"; return 1; }
+	"$GODWIT" track status "$NAME" | sed 's/^/# /'
+	expect 0 continue_migration && same /dev/lab/a /dev/lab/b && nothing_left &&
+		by_block /dev/lab/b --verify_only
+}
+
+# The copier takes a mark and reads the old block while the write is still on its way; each block is
+# written once, so that what was copied too early and not marked again at completion stays wrong.
+slow_drive() {
+	local rounds
+	FAST=1 "$TRACKCTL" start "$NAME" /dev/lab/slow || return 1
+	truncate -s 64M "$SCRATCH/target"
+	background "$TRACKCTL" copy "$NAME" /dev/lab/slow "$SCRATCH/target" "$SCRATCH/until" >"$SCRATCH/copy"
+	fio --name=slow --filename=/dev/lab/slow --rw=randwrite --bs=4k --size=1200k --direct=1 \
+		--ioengine=io_uring --iodepth=32 --buffer_pattern=0x5a --output=/dev/null || return 1
+	touch "$SCRATCH/until"
+	wait "$BACKGROUND" || return 1
+	"$TRACKCTL" stats "$NAME" | paste -sd' ' | sed 's/^/# /'
+	"$TRACKCTL" stop "$NAME" || return 1
+	rounds=$(sed 's/rounds //' "$SCRATCH/copy")
+	echo "# $rounds rounds of copying"
+	[ "$rounds" -ge 3 ] || { echo "# the copy did not overlap with the writes"; return 1; }
+	same /dev/lab/slow "$SCRATCH/target"
+}
+
+run "slow drive: what was copied too early is marked again" slow_drive
+run "under io_uring passthrough" under by_passthrough /dev/lab/a /dev/lab/b
+run "a multipath head" under by_block /dev/lab/m /dev/lab/b
+run "SIGKILL, writes, --continue" killed_and_continued
+exit $FAILED
