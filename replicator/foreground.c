@@ -469,6 +469,11 @@ static int begin_guarding(struct gw_job *job, const struct gw_guard_spec *spec, 
 	}
 	gw_guard_start(&fg->guard, spec->quantile_ppm, limit_ns, floor_of(job),
 		       job->settings.bandwidth_bytes_per_s, now_ns);
+	/* So that an I/O that has to wait for one of them keeps within the limit. */
+	job->guard_run_ns = GW_PACER_RUN_NS;
+	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++)
+		if (limit_ns[kind] / 2 < job->guard_run_ns)
+			job->guard_run_ns = limit_ns[kind] / 2;
 	fg->is_guarding = true;
 	fg->told_cut = fg->told_cannot = false;
 	fg->told_ns = now_ns;

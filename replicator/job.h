@@ -80,6 +80,7 @@ struct gw_job {
 	struct gw_bitmap unverified;
 	struct gw_pacer pacer;			/* set by gw_job_repace() only */
 	uint64_t guard_bytes_per_s;		/* what the workload's latency leaves to the copier; 0: no limit */
+	uint64_t guard_run_ns;			/* and then a run takes no more of that than this */
 	struct gw_foreground *foreground;	/* foreground.c; NULL: nobody looks at the latencies */
 	struct gw_dev *dev;
 	struct gw_engine *engine;

@@ -42,7 +42,8 @@ uint64_t gw_pacer_wait_ns(const struct gw_pacer *pacer, uint64_t now_ns)
 
 void gw_pacer_book(struct gw_pacer *pacer, uint64_t bytes, uint64_t now_ns)
 {
-	const uint64_t saved_ns = now_ns < GW_PACER_CREDIT_NS ? now_ns : GW_PACER_CREDIT_NS;
+	const uint64_t credit_ns = pacer->credit_ns != 0 ? pacer->credit_ns : GW_PACER_CREDIT_NS;
+	const uint64_t saved_ns = now_ns < credit_ns ? now_ns : credit_ns;
 
 	if (pacer->bytes_per_s == 0)
 		return;

@@ -10,13 +10,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define GW_PACER_CREDIT_NS UINT64_C(5000000)	/* most that an idle moment may save up */
+#define GW_PACER_CREDIT_NS UINT64_C(5000000)	/* most that an idle moment may save up, by default */
 #define GW_PACER_RUN_NS UINT64_C(5000000)	/* of a run, by default */
 
 struct gw_pacer {
 	uint64_t bytes_per_s;		/* 0: no limit */
 	uint64_t next_ns;		/* when the next run may start */
 	uint64_t run_ns;		/* a run takes no more of the limit's time than this; 0: GW_PACER_RUN_NS */
+	uint64_t credit_ns;		/* most that an idle moment may save up; 0: GW_PACER_CREDIT_NS */
 	uint32_t run_bytes_min;		/* but is no shorter than this, where there is so much */
 	bool is_held;			/* no run starts at all: its owner asks again after the next tick */
 };

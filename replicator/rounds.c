@@ -21,8 +21,8 @@
 #define DRAIN_NAP_NS (50 * GW_NS_PER_US)
 #define BIO_SETTLE_NS (20 * GW_NS_PER_MS)
 #define FINAL_TAKES_MAX 64
-#define GUARDED_RUN_NS GW_NS_PER_MS
-#define GUARDED_RUN_BYTES_MIN (UINT32_C(64) << 10)
+#define GUARDED_CREDIT_NS GW_NS_PER_MS
+#define GUARDED_RUN_BYTES_MIN (UINT32_C(32) << 10)
 
 /* ---- small things ---- */
 
@@ -102,7 +102,8 @@ void gw_job_repace(struct gw_job *job)
 		bytes_per_s = 0;
 	gw_pacer_set(&job->pacer, bytes_per_s, now_ns(job));
 	/* A long run in front of the workload's short I/Os is what the guard is to spare them. */
-	job->pacer.run_ns = job->guard_bytes_per_s != 0 ? GUARDED_RUN_NS : 0;
+	job->pacer.run_ns = job->guard_bytes_per_s != 0 ? job->guard_run_ns : 0;
+	job->pacer.credit_ns = job->guard_bytes_per_s != 0 ? GUARDED_CREDIT_NS : 0;
 	job->pacer.run_bytes_min = job->guard_bytes_per_s != 0 ? GUARDED_RUN_BYTES_MIN : 0;
 	job->pacer.is_held = job->paused;
 }
