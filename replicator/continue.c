@@ -257,6 +257,8 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 	if (err >= 0)
 		err = gw_job_open_throttling(job);
 	if (err >= 0)
+		err = gw_job_adopt_manners(job);
+	if (err >= 0)
 		err = gw_job_start_control(job);
 	if (err >= 0)
 		err = gw_job_create_handoff(job);

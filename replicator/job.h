@@ -46,6 +46,8 @@ struct gw_settings {
 	char *dm_name;
 	char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;
 	char *throttle_writers;
+	char *cpus;
+	int nice;				/* -1: the default */
 	char *guard;				/* as it was given; NULL or "off": none */
 };
 
@@ -149,6 +151,8 @@ int gw_job_bad_journal(struct gw_job *job, const char *key);
 int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config);
 int gw_job_init_geom(struct gw_job *job);
 int gw_job_create_handoff(struct gw_job *job);
+/* --cpus and --nice, for this thread and what it starts from now on. */
+int gw_job_adopt_manners(struct gw_job *job);
 /* Everything that a copy needs besides its tracking and digests. */
 int gw_job_open_rest(struct gw_job *job);
 /* Digests, target, tracking, allocation and the TRACKING record, as if nothing was copied yet. */

@@ -11,6 +11,7 @@
 
 #include "fault.h"
 #include "job.h"
+#include "manners.h"
 #include "statefiles.h"
 #include "units.h"
 
@@ -182,6 +183,7 @@ int gw_job_take_down(struct gw_job *job, int exit_code, bool to_keep)
 	/* Last: whoever hears of the end finds nothing left. */
 	gw_job_stop_control(job, exit_code);
 	gw_settings_fini(&job->settings);
+	gw_manners_drop();
 	return exit_code;
 }
 

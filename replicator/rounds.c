@@ -13,6 +13,7 @@
 #include "job.h"
 
 #include "fault.h"
+#include "manners.h"
 #include "statefiles.h"
 #include "units.h"
 
@@ -602,6 +603,7 @@ static int quiesce_and_commit(struct gw_job *job)
 		return err;
 	blackout->began_ns = began = now_ns(job);
 	blackout->happened = true;
+	gw_manners_hurry(true);
 	gw_job_repace(job);
 	gw_job_publish(job, NULL);
 	err = gw_handoff_quiesce(job->handoff, &job->diag);
@@ -758,8 +760,10 @@ int gw_job_copy_and_switch(struct gw_job *job, bool base_is_due)
 	job->blackout.predicted_ns =
 		gw_planner_predict_ns(&job->planner, pending_bytes(job));
 	err = quiesce_and_commit(job);
-	if (err < 0 && !job->committed)
+	if (err < 0 && !job->committed) {
+		gw_manners_hurry(false);
 		return give_back(job, err);
+	}
 	/* Whoever takes over must be able to mount the target. */
 	gw_job_close_pipeline(job);
 	err = switch_over(job);

@@ -9,6 +9,7 @@
 #include <godwit/version.h>
 
 #include "job.h"
+#include "manners.h"
 
 #define DOWNTIME_LIMIT_NS (300 * GW_NS_PER_MS)
 #define TIMEOUT_NS (120 * GW_NS_PER_S)
@@ -73,6 +74,8 @@ void gw_settings_from_config(struct gw_settings *settings,
 	settings->exec_resume = copy_string(config->exec_resume);
 	settings->exec_abort = copy_string(config->exec_abort);
 	settings->throttle_writers = copy_string(config->throttle_writers);
+	settings->cpus = copy_string(config->cpus);
+	settings->nice = config->has_nice ? (int)config->nice : -1;
 	settings->guard = copy_string(config->guard);
 }
 
@@ -84,6 +87,7 @@ void gw_settings_fini(struct gw_settings *settings)
 	free(settings->exec_resume);
 	free(settings->exec_abort);
 	free(settings->throttle_writers);
+	free(settings->cpus);
 	free(settings->guard);
 }
 
@@ -194,6 +198,9 @@ int gw_job_record_started(struct gw_job *job)
 	put_text(payload, "exec_resume", settings->exec_resume);
 	put_text(payload, "exec_abort", settings->exec_abort);
 	put_text(payload, "throttle_writers", settings->throttle_writers);
+	put_text(payload, "cpus", settings->cpus);
+	if (settings->nice >= 0)
+		gw_json_put_u64(payload, "nice", (uint64_t)settings->nice);
 	put_text(payload, "guard", settings->guard);
 	err = gw_journal_append(job->journal, GW_RECORD_STARTED, payload, &job->diag);
 	return err < 0 ? err : gw_journal_sync(job->journal, &job->diag);
@@ -226,7 +233,7 @@ int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 	const uint32_t track = index_of(gw_json_string(started, "track"), track_names, 3);
 	const uint32_t handoff = index_of(gw_json_string(started, "handoff"), handoff_names, 4);
 	const uint32_t verify = index_of(gw_json_string(started, "verify"), verify_names, 3);
-	uint64_t grain_bytes, buffers, max_rounds = 0;
+	uint64_t grain_bytes, buffers, max_rounds = 0, nice;
 
 	if (!gw_json_u64(started, "id", &job->id))
 		return gw_job_bad_journal(job, "id");
@@ -262,6 +269,8 @@ int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 	settings->exec_resume = copy_string(gw_json_string(started, "exec_resume"));
 	settings->exec_abort = copy_string(gw_json_string(started, "exec_abort"));
 	settings->throttle_writers = copy_string(gw_json_string(started, "throttle_writers"));
+	settings->cpus = copy_string(gw_json_string(started, "cpus"));
+	settings->nice = gw_json_u64(started, "nice", &nice) && nice <= GW_NICE_MAX ? (int)nice : -1;
 	settings->guard = copy_string(gw_json_string(started, "guard"));
 	return 0;
 }
@@ -283,6 +292,12 @@ void gw_settings_override(struct gw_settings *settings,
 		settings->max_rounds = config->max_rounds;
 	if (config->buffers != 0)
 		settings->buffers = config->buffers;
+	if (config->cpus != NULL) {
+		free(settings->cpus);
+		settings->cpus = copy_string(config->cpus);
+	}
+	if (config->has_nice)
+		settings->nice = (int)config->nice;
 	if (config->throttle_writers != NULL) {
 		free(settings->throttle_writers);
 		settings->throttle_writers = copy_string(config->throttle_writers);

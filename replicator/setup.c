@@ -14,6 +14,7 @@
 
 #include "fault.h"
 #include "job.h"
+#include "manners.h"
 #include "preflight.h"
 #include "statefiles.h"
 #include "units.h"
@@ -316,6 +317,21 @@ static int preflight(struct gw_job *job, const struct gw_migration_config *confi
 	return err;
 }
 
+int gw_job_adopt_manners(struct gw_job *job)
+{
+	const char *const list = job->settings.cpus;
+	cpu_set_t cpus;
+	int err = list != NULL ? gw_parse_cpus(list, &cpus) : 0;
+
+	if (err == 0)
+		err = gw_manners_adopt(job->settings.nice, list != NULL ? &cpus : NULL);
+	if (err == 0)
+		return 0;
+	return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, err, "--cpus %s, --nice: %s",
+			    list != NULL ? list : "(all)", err == -EINVAL ?
+			    "none of these CPUs can be used here" : strerror(-err));
+}
+
 int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config)
 {
 	int err = preflight(job, config);
@@ -334,6 +350,8 @@ int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config)
 	/* Before there is much memory, or another thread: its watchdog would have a copy. */
 	if (err >= 0)
 		err = gw_job_open_throttling(job);
+	if (err >= 0)
+		err = gw_job_adopt_manners(job);
 	if (err >= 0)
 		err = gw_job_start_control(job);
 	if (err >= 0)

@@ -19,10 +19,13 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "manners.h"
+
 #define BUFFER_SHIFT 30			/* the kernel registers at most 1 GiB as one buffer */
 #define BUFFERS_MAX 1024
 #define SQ_ENTRIES_MAX 256		/* what is more is sent in between */
 #define CQES_MAX 64
+#define WORKERS_MAX 8			/* kernel threads for what would block; else as many as the kernel likes */
 
 struct uring {
 	struct io_uring ring;
@@ -254,10 +257,22 @@ static int explain_setup(struct gw_diag *diag, int err)
 	return gw_fail(diag, err, "cannot set up io_uring: %s", strerror(-err));
 }
 
+/* They take their nice value from whoever submits, but not the CPUs. Older kernels have no such limits. */
+static void limit_workers(struct io_uring *ring)
+{
+	unsigned int most[2] = { WORKERS_MAX, WORKERS_MAX };
+	cpu_set_t cpus;
+
+	(void)io_uring_register_iowq_max_workers(ring, most);
+	if (gw_manners_cpus(&cpus))
+		(void)io_uring_register_iowq_aff(ring, sizeof(cpus), &cpus);
+}
+
 static int register_all(struct uring *uring, const int fd[GW_ENDS], struct gw_diag *diag)
 {
 	int err;
 
+	limit_workers(&uring->ring);
 	/* Only saves a look-up a call (5.18 and later). */
 	(void)io_uring_register_ring_fd(&uring->ring);
 	err = io_uring_register_files(&uring->ring, fd, GW_ENDS);

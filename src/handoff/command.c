@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "manners.h"
 #include "units.h"
 
 #define GRACE_NS (2 * GW_NS_PER_S)	/* between SIGTERM and SIGKILL */
@@ -95,6 +96,7 @@ static void __attribute__((noreturn)) become_shell(const struct gw_command *comm
 
 	setsid();
 	reset_signals();
+	gw_manners_drop();
 	if (watch != NULL) {
 		look_at_process(getpid(), &state, &start);
 		atomic_store(&watch->command_start, start);

@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "fault.h"
+#include "manners.h"
 
 #define READY_TIMEOUT_MS 10000
 
@@ -227,6 +228,7 @@ static void __attribute__((noreturn)) run_child(struct child *child)
 	drop_standard_streams();
 	close_all_but(child);
 	avoid_oom_kill();
+	gw_manners_drop();
 	/* A fault while things are frozen might wait for memory that only a write can free. */
 	if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
 		gw_fail(&child->diag, -errno, "cannot lock memory: %s", strerror(errno));

@@ -14,6 +14,7 @@
 #include "verbs.h"
 #include "interrupt.h"
 #include "journal.h"
+#include "manners.h"
 #include "notify.h"
 #include "out.h"
 #include "out_json.h"
@@ -75,6 +76,11 @@ const struct gw_option gw_options_migration[] = {
 	{ .name = "bandwidth", .kind = GW_OPTION_RATE, .argument = "RATE",
 	  .offset = AT(config.bandwidth_bytes_per_s), .fallback = "no limit",
 	  .help = "copy no faster than this" },
+	{ .name = "cpus", .kind = GW_OPTION_STRING, .argument = "LIST", .offset = AT(config.cpus),
+	  .fallback = "all", .help = "copy on these CPUs only, such as 0-3,6" },
+	{ .name = "nice", .kind = GW_OPTION_STRING, .argument = "N", .offset = AT(nice),
+	  .fallback = "10; while the writers are stopped that of the caller",
+	  .help = "nice value of the copier, 0 to 19" },
 	{ .name = "throttle-writers", .kind = GW_OPTION_STRING, .argument = "CGROUP",
 	  .offset = AT(config.throttle_writers), .fallback = "never",
 	  .help = "when it does not converge, limit what this cgroup writes to SOURCE, step by step" },
@@ -123,6 +129,29 @@ static const struct gw_option options[] = {
 	{ 0 },
 };
 
+static int settle_manners(const struct gw_call *call)
+{
+	struct gw_migrate_settings *settings = call->settings;
+	struct gw_migration_config *config = &settings->config;
+	unsigned long nice;
+	cpu_set_t cpus;
+	char *end;
+
+	if (config->cpus != NULL && gw_parse_cpus(config->cpus, &cpus) != 0)
+		return gw_verb_usage_error(call, "--cpus: \"%s\" is not accepted; give a list such as "
+					      "0-3,6", config->cpus);
+	if (settings->nice == NULL)
+		return GW_EXIT_DONE;
+	nice = strtoul(settings->nice, &end, 10);
+	if (settings->nice[0] < '0' || settings->nice[0] > '9' || *end != '\0' ||
+	    nice > GW_NICE_MAX)
+		return gw_verb_usage_error(call, "--nice: \"%s\" is not accepted; give a whole number "
+					      "from 0 to %d", settings->nice, GW_NICE_MAX);
+	config->nice = (uint32_t)nice;
+	config->has_nice = true;
+	return GW_EXIT_DONE;
+}
+
 int gw_migrate_settle(const struct gw_call *call)
 {
 	struct gw_migrate_settings *settings = call->settings;
@@ -133,6 +162,8 @@ int gw_migrate_settle(const struct gw_call *call)
 	if (config->resync && config->target_is_zero)
 		return gw_verb_usage_error(call, "--target-is-zero and --resync exclude each "
 					      "other: what is zero needs no comparison");
+	if (settle_manners(call) != GW_EXIT_DONE)
+		return GW_EXIT_USAGE;
 	if (!has_commands)
 		return GW_EXIT_DONE;
 	if (config->handoff == GW_MIGRATION_HANDOFF_AUTO)

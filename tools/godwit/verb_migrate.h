@@ -11,6 +11,7 @@ struct gw_migrate_settings {
 	struct gw_common common;
 	struct gw_migration_config config;
 	const char *continue_name;
+	const char *nice;		/* as it was typed: 0 is no default */
 	bool yes, dry_run, background;
 };
 
