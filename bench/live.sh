@@ -286,6 +286,8 @@ percentiles() {
 }
 
 bench_begin
+# Cut short, it shows what there is.
+trap 'show; exit 130' INT TERM
 make_devices
 choose
 run_all

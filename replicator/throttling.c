@@ -238,7 +238,7 @@ int gw_job_unthrottle(struct gw_job *job, const char *why)
 	snprintf(text, sizeof(text),
 		 "%s: the writers have %s again, after %s of throttling, %s at the lowest", why,
 		 err == 0 ? rate_or_none(former, control->former_bytes_per_s) :
-			    "the limit that somebody else has set meanwhile, and are not throttled",
+			    "what somebody else has set, if their cgroup is still there,",
 		 gw_format_duration(time, control->throttled_ns),
 		 gw_format_rate(lowest, control->lowest_bytes_per_s));
 	gw_say(&job->diag, GW_NOTE, "%s", text);

@@ -186,7 +186,7 @@ somebody_elses_limit() {
 	set_limit $((38 << 20))
 	kill -TERM "$PID"
 	wait "$PID"
-	limit_is $((38 << 20)) && said 'somebody else'
+	limit_is $((38 << 20)) && said 'somebody else has set'
 }
 
 refusals() {

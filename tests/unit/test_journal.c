@@ -638,6 +638,28 @@ Test(journal, state_keeps_the_payloads)
 	gw_journal_state_fini(&state);
 }
 
+/* Until it is restored, whatever else happens, an end included. */
+Test(journal, state_knows_of_a_limit_that_is_still_set)
+{
+	static const char step[] = "{\"limit_bytes_per_s\":7}", end[] = "{\"restored\":true}";
+	struct gw_journal_state state;
+	uint64_t limit = 0;
+
+	TELL(S);
+	write_raw(1, GW_RECORD_THROTTLED, 1, "{\"limit_bytes_per_s\":9}");
+	write_raw(1, GW_RECORD_THROTTLED, 2, step);
+	write_raw(1, C, 3, "{}");
+	write_raw(1, E, 4, "{\"exit_code\":4}");
+	cr_assert_eq(gw_journal_read_state(dir, &state, NULL), 0);
+	cr_assert(gw_json_u64(state.throttled, "limit_bytes_per_s", &limit));
+	cr_assert_eq(limit, 7);
+	gw_journal_state_fini(&state);
+	write_raw(1, GW_RECORD_THROTTLED, 5, end);
+	cr_assert_eq(gw_journal_read_state(dir, &state, NULL), 0);
+	cr_assert_null(state.throttled);
+	gw_journal_state_fini(&state);
+}
+
 Test(journal, state_of_a_damaged_journal_is_none)
 {
 	struct gw_journal_state state;

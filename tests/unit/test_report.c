@@ -252,6 +252,37 @@ Test(report, end_tells_the_sums_and_the_blackout)
 	cr_assert_eq(report.blackout.other_ns, 64);
 }
 
+/* One process died throttling; the next one did it all over, and took it back. */
+Test(report, throttled_writers)
+{
+	tell_started();
+	tell(GW_RECORD_THROTTLED, "{\"cgroup\":\"/c\",\"former_bytes_per_s\":9,\"limit_bytes_per_s\":5,"
+				  "\"write_bytes_per_s\":20,\"text\":\"one\"}");
+	read_report();
+	cr_assert(report.throttle.happened);
+	cr_assert_not(report.throttle.restored);
+	gw_report_free(&report);
+	tell(GW_RECORD_THROTTLED, "{\"restored\":true,\"text\":\"after a death\"}");
+	tell(GW_RECORD_THROTTLED, "{\"cgroup\":\"/c\",\"former_bytes_per_s\":9,\"limit_bytes_per_s\":4,"
+				  "\"write_bytes_per_s\":18,\"text\":\"two\"}");
+	tell(GW_RECORD_THROTTLED, "{\"cgroup\":\"/c\",\"former_bytes_per_s\":9,\"limit_bytes_per_s\":6,"
+				  "\"write_bytes_per_s\":7,\"text\":\"three\"}");
+	tell(GW_RECORD_THROTTLED, "{\"restored\":true,\"throttled_ns\":77,"
+				  "\"write_after_bytes_per_s\":3,\"text\":\"end\"}");
+	read_report();
+	cr_assert(report.throttle.restored);
+	cr_assert_str_eq(report.throttle.cgroup, "/c");
+	cr_assert_eq(report.throttle.steps, 3);
+	cr_assert_eq(report.throttle.throttled_ns, 77);
+	cr_assert_eq(report.throttle.former_bytes_per_s, 9);
+	cr_assert_eq(report.throttle.lowest_bytes_per_s, 4);
+	cr_assert_eq(report.throttle.write_before_bytes_per_s, 20);
+	cr_assert_eq(report.throttle.write_after_bytes_per_s, 3);
+	cr_assert_eq(report.messages_total, 5);
+	cr_assert_str_eq(report.messages[4].kind, "throttled");
+	cr_assert_str_eq(report.messages[4].text, "end");
+}
+
 /* The first process died in round 2, the second ended well: nobody's bytes are lost or counted twice. */
 Test(report, several_processes_add_up)
 {
