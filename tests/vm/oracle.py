@@ -19,7 +19,12 @@ import tempfile
 
 DRIVES = ("a", "k", "m", "v")
 GRAIN = 4096
+EMULATOR_CRASHED = 121
 LOAD_S = int(os.environ.get("GW_ORACLE_S") or 30)
+
+
+class EmulatorCrash(Exception):
+    """The guest was broken by what runs it."""
 
 
 class Qmp:
@@ -68,6 +73,8 @@ def wait_line(guest, wanted):
         lines.append(line)
         if line.startswith("# "):
             print(line)
+    if guest.wait() == EMULATOR_CRASHED:
+        raise EmulatorCrash
     raise RuntimeError(f"the guest ended before it said \"{wanted}\"")
 
 
@@ -97,11 +104,12 @@ def compare(drive, qemu, tracker):
     return bool(qemu) and not missing
 
 
-def main():
+def judge():
+    """One guest. Return: whether all is well."""
     with tempfile.TemporaryDirectory() as folder:
         qmp_path, nbd_path = os.path.join(folder, "qmp"), os.path.join(folder, "nbd")
         guest = subprocess.Popen(
-            ["tools/lab/run", "--verbose", "--timeout", "600", "--qmp", qmp_path, *sys.argv[1:], "--",
+            ["tools/lab/run", "--verbose", "--timeout", "600", "--retries", "0", "--qmp", qmp_path, *sys.argv[1:], "--",
              "tests/vm/oracle-load", str(LOAD_S), *DRIVES],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
@@ -124,15 +132,23 @@ def main():
             status = guest.wait(60)
             if status != 0:
                 print(f"not ok - the guest came to a bad end ({status})")
-            return 0 if good and status == 0 else 1
+            return good and status == 0
         finally:
             guest.terminate()
             guest.wait()
 
 
+def main():
+    try:
+        return judge()
+    except EmulatorCrash:
+        print("lab: emulator crash 1 of this run, tried again", file=sys.stderr)
+        return judge()
+
+
 if __name__ == "__main__":
     try:
-        sys.exit(main())
-    except (RuntimeError, subprocess.SubprocessError, OSError) as error:
+        sys.exit(0 if main() else 1)
+    except (EmulatorCrash, RuntimeError, subprocess.SubprocessError, OSError) as error:
         print(f"not ok - oracle: {error}")
         sys.exit(1)
