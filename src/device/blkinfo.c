@@ -262,7 +262,7 @@ int gw_node_check_same(const struct gw_node *node, struct gw_diag *diag)
 {
 	struct gw_sysfs_block block;
 	char id[sizeof(node->stable_id) - 16];
-	uint64_t diskseq = 0, disk_sectors = 0;
+	uint64_t diskseq = 0, disk_sectors = 0, logical_bytes;
 
 	if (node->kind == GW_NODE_FILE)
 		return check_same_file(node, diag);
@@ -287,6 +287,12 @@ int gw_node_check_same(const struct gw_node *node, struct gw_diag *diag)
 				    (unsigned long long)block.first_bytes >> 9,
 				    (unsigned long long)node->size_bytes,
 				    (unsigned long long)node->disk_first_sector);
+	/* A format changes it, and with it what a command's block numbers mean. */
+	if (gw_sysfs_u64(&logical_bytes, "%s/queue/logical_block_size", block.disk_path) &&
+	    logical_bytes != node->logical_bytes)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ESTALE,
+				    "%s has changed: sectors of %llu bytes, were %u", node->path,
+				    (unsigned long long)logical_bytes, node->logical_bytes);
 	if (node->stable_id[0] != '\0' && find_disk_id(id, sizeof(id), block.disk_path) &&
 	    strncmp(id, node->stable_id, strlen(id)) != 0)
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ESTALE,

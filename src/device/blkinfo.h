@@ -66,7 +66,7 @@ struct gw_node {
 int gw_node_look(struct gw_node *node, const char *path, struct gw_diag *diag);
 
 /*
- * Is the disk behind node still the one that it was (diskseq, stable id, size)?
+ * Is the disk behind node still the one that it was (diskseq, stable id, size, sectors)?
  * Return: 0, -ESTALE if it is another one, -ENODEV if it is gone (said in diag).
  */
 int gw_node_check_same(const struct gw_node *node, struct gw_diag *diag);

@@ -278,6 +278,17 @@ Test(blkinfo, check_same_notices_a_new_size)
 	cr_assert_eq(gw_node_check_same(&node, NULL), -ESTALE);
 }
 
+Test(blkinfo, check_same_notices_other_sectors)
+{
+	const char *const loop = loop_on("", file_of("a", 8 * MIB));
+	const struct gw_node node = look(loop);
+	struct gw_diag diag = { 0 };
+
+	cr_assert_eq(run(NULL, 0, "losetup -b 4096 %s", loop), 0);
+	cr_assert_eq(gw_node_check_same(&node, &diag), -ESTALE);
+	cr_assert_not_null(strstr(diag.text, "4096"), "%s", diag.text);
+}
+
 Test(blkinfo, check_same_notices_a_partition_that_moved_or_went)
 {
 	const char *const loop = loop_on("", file_of("a", 16 * MIB));
