@@ -495,3 +495,18 @@ Test(handoff, freeze_refuses_a_file)
 	gw_handoff_destroy(handoff);
 	source.kind = GW_NODE_BLOCK;
 }
+
+Test(handoff, limits_can_be_changed_until_the_writers_are_stopped)
+{
+	const struct gw_handoff_config config = config_for(GW_HANDOFF_EXEC);
+	struct gw_handoff *handoff;
+	struct gw_diag diag = { 0 };
+
+	cr_assert_eq(gw_handoff_create(&handoff, &config), 0);
+	cr_assert_eq(gw_handoff_prepare(handoff, &diag), 0, "%s", diag.text);
+	cr_assert_eq(gw_handoff_set_limits(handoff, 0, 1234567890, &diag), 0);
+	/* Whoever cleans up after us goes by the record. */
+	cr_expect_not_null(strstr(gw_handoff_recovery_json(handoff), "\"timeout_ns\":1234567890"),
+			   "%s", gw_handoff_recovery_json(handoff));
+	gw_handoff_destroy(handoff);
+}
