@@ -105,6 +105,7 @@ struct gw_engine {
 	bool at_end;			/* of the bitmap */
 	uint64_t pace_ns;		/* until the next run may start */
 	uint64_t next_tick_ns;
+	uint64_t seen_ns;		/* the last look at the clock, for busy_ns */
 	int err;			/* why no new run is started */
 	bool knows_zero;		/* what was not written yet is zero on the target */
 	bool trusts_target;		/* what reads the same there will be durable with the next flush */
@@ -169,6 +170,13 @@ static char *data_of(const struct slot *slot, const struct piece *piece)
 uint64_t gw_engine_slab_bytes(uint32_t buffers, uint32_t run_bytes, bool compare)
 {
 	return (uint64_t)buffers * run_bytes * (compare ? 2 : 1);
+}
+
+uint64_t gw_engine_bytes(uint32_t buffers)
+{
+	return sizeof(struct gw_engine) + 2 * sizeof(struct batch) +
+	       buffers * (sizeof(struct slot) + sizeof(uint32_t)) +
+	       GW_RUN_BYTES_MAX / GW_GRAIN_BYTES_MIN * sizeof(enum kind);
 }
 
 static bool is_sound(const struct gw_engine_config *config)
@@ -595,6 +603,8 @@ static void start_copy(struct gw_engine *engine, struct slot *slot, struct gw_ru
 	struct piece *const piece = add_piece(engine, slot, PIECE_READING, run);
 
 	check_not_copying(engine, run);
+	if (config->heat != NULL && config->live != NULL)
+		gw_heat_warm(config->heat, config->live, run);
 	/* Law 2: cleared, then read. The submission below is a barrier. */
 	gw_bitmap_take_run(config->pending, config->live, config->copying, run);
 	gw_fault_point("engine-taken");
@@ -852,7 +862,7 @@ static bool is_held_up(struct gw_engine *engine)
  * many; 0: at_end, or no slot is free, or pace_ns says when to ask again.
  */
 static uint32_t next_runs(struct gw_engine *engine, const struct gw_bitmap *bitmap,
-			  struct gw_run runs[PIECES_MAX])
+			  const struct gw_bitmap *but, struct gw_run runs[PIECES_MAX])
 {
 	const struct gw_engine_config *const config = &engine->config;
 	const uint64_t short_grains = SHARING_BYTES_MAX >> config->geom.grain_shift;
@@ -865,7 +875,8 @@ static uint32_t next_runs(struct gw_engine *engine, const struct gw_bitmap *bitm
 	left_grains = gw_pacer_run_bytes(config->pacer, config->geom.grain_bytes,
 					 config->run_bytes) / config->geom.grain_bytes;
 	cursor = engine->cursor;
-	while (count < PIECES_MAX && gw_bitmap_next_run(bitmap, &cursor, left_grains, &runs[count])) {
+	while (count < PIECES_MAX &&
+	       gw_bitmap_next_run_but(bitmap, but, &cursor, left_grains, &runs[count])) {
 		if (count > 0 && runs[count].count >= min_u64(short_grains, left_grains))
 			break;
 		engine->cursor = cursor;
@@ -880,6 +891,21 @@ static uint32_t next_runs(struct gw_engine *engine, const struct gw_bitmap *bitm
 	return count;
 }
 
+static const struct gw_bitmap *held_back(const struct gw_engine *engine)
+{
+	const struct gw_heat *const heat = engine->config.heat;
+
+	return heat != NULL && heat->held_grains > 0 ? &heat->held : NULL;
+}
+
+static bool is_all_copied(const struct gw_engine *engine)
+{
+	struct gw_run run;
+	uint64_t cursor = 0;
+
+	return !gw_bitmap_next_run_but(engine->config.pending, held_back(engine), &cursor, 1, &run);
+}
+
 static void start_copies(struct gw_engine *engine)
 {
 	struct gw_run runs[PIECES_MAX];
@@ -888,7 +914,7 @@ static void start_copies(struct gw_engine *engine)
 	if (engine->at_end)
 		return;
 	while (batch_has_room(engine) &&
-	       (count = next_runs(engine, engine->config.pending, runs)) > 0) {
+	       (count = next_runs(engine, engine->config.pending, held_back(engine), runs)) > 0) {
 		struct slot *const slot = bind_slot(engine, count);
 
 		for (uint32_t i = 0; i < count; i++)
@@ -903,7 +929,7 @@ static void start_verifies(struct gw_engine *engine)
 	struct gw_run runs[PIECES_MAX];
 	uint32_t count;
 
-	while ((count = next_runs(engine, engine->config.unverified, runs)) > 0) {
+	while ((count = next_runs(engine, engine->config.unverified, NULL, runs)) > 0) {
 		struct slot *const slot = bind_slot(engine, count);
 
 		for (uint32_t i = 0; i < count; i++)
@@ -1012,10 +1038,20 @@ static void abandon(struct gw_engine *engine, int err)
 	give_back_batch(engine, engine->flushing);
 }
 
-static void tick_if_due(struct gw_engine *engine)
+/* is_busy: since the last look. */
+static uint64_t look_at_clock(struct gw_engine *engine, bool is_busy)
+{
+	const uint64_t now_ns = gw_now_ns(engine->config.clock);
+
+	if (is_busy)
+		engine->stats.busy_ns += now_ns - engine->seen_ns;
+	engine->seen_ns = now_ns;
+	return now_ns;
+}
+
+static void tick_if_due(struct gw_engine *engine, uint64_t now_ns)
 {
 	const struct gw_engine_config *const config = &engine->config;
-	const uint64_t now_ns = gw_now_ns(config->clock);
 	int err;
 
 	if (now_ns < engine->next_tick_ns)
@@ -1029,7 +1065,8 @@ static void tick_if_due(struct gw_engine *engine)
 /* Waits for what is in flight, for the pacer, or for the tick; handles what came. */
 static void step(struct gw_engine *engine)
 {
-	const uint64_t now_ns = gw_now_ns(engine->config.clock);
+	const bool is_busy = engine->slot_pieces > 0;
+	const uint64_t now_ns = look_at_clock(engine, is_busy);
 	const uint64_t tick_ns =
 		engine->next_tick_ns > now_ns ? engine->next_tick_ns - now_ns : 0;
 	struct gw_io_done done[REAP_MAX];
@@ -1043,7 +1080,7 @@ static void step(struct gw_engine *engine)
 	}
 	for (int i = 0; i < count; i++)
 		handle(engine, &done[i]);
-	tick_if_due(engine);
+	tick_if_due(engine, look_at_clock(engine, is_busy));
 }
 
 /* Return: 0, or the error of a queue that broke in an earlier call. */
@@ -1057,7 +1094,8 @@ static int begin(struct gw_engine *engine)
 	engine->cursor = 0;
 	engine->at_end = false;
 	engine->pace_ns = UINT64_MAX;
-	engine->next_tick_ns = gw_now_ns(engine->config.clock) + engine->config.tick_ns;
+	engine->seen_ns = gw_now_ns(engine->config.clock);
+	engine->next_tick_ns = engine->seen_ns + engine->config.tick_ns;
 	return engine->err;
 }
 
@@ -1081,7 +1119,7 @@ int gw_engine_copy(struct gw_engine *engine)
 			step(engine);
 			continue;
 		}
-		if (engine->err != 0 || gw_bitmap_is_empty(engine->config.pending))
+		if (engine->err != 0 || is_all_copied(engine))
 			break;
 		/* A flush failed, and what it covered came back. It was written once already. */
 		engine->knows_zero = false;
@@ -1124,7 +1162,7 @@ int gw_engine_flush(struct gw_engine *engine)
 			abandon(engine, count);
 		else if (count > 0)
 			end_flush(engine, done.result);
-		tick_if_due(engine);
+		tick_if_due(engine, look_at_clock(engine, false));
 	}
 	if (done.result < 0)
 		return gw_fail_exit(engine->config.diag, GW_EXIT_IO, done.result,

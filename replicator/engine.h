@@ -18,6 +18,7 @@
 #include "dev.h"
 #include "err.h"
 #include "geom.h"
+#include "heat.h"
 #include "pacer.h"
 
 #define GW_RUN_BYTES_MAX (UINT32_C(1) << 20)
@@ -33,6 +34,7 @@ struct gw_engine_stats {
 	uint64_t runs, batches, flushes, flush_failures;
 	uint64_t flush_ns_last, flush_ns_max;
 	uint64_t in_flight_bytes;	/* in slots now */
+	uint64_t busy_ns;		/* with a run in flight: neither paced, nor waiting for a flush alone */
 };
 
 /* What the caller does at every batch that became durable, before it is taken out of copying. */
@@ -52,6 +54,7 @@ struct gw_engine_config {
 	bool target_is_zero;		/* at the start every grain of the target reads as zeroes */
 	struct gw_bitmap *live;		/* cleared ahead of each read; NULL for none */
 	struct gw_bitmap *pending, *copying;	/* both NULL: an engine that only verifies */
+	struct gw_heat *heat;		/* counts marks ahead of reads; what it holds is not copied; NULL for none */
 	struct gw_bitmap *unverified;	/* settled grains are set here; NULL without --verify */
 	uint64_t *digests;		/* a word a grain; NULL for none */
 	struct gw_pacer *pacer;
@@ -71,12 +74,15 @@ struct gw_engine;
 uint32_t gw_engine_depth(uint32_t buffers);
 uint64_t gw_engine_slab_bytes(uint32_t buffers, uint32_t run_bytes, bool compare);
 
+/* What an engine allocates for itself. */
+uint64_t gw_engine_bytes(uint32_t buffers);
+
 /* Allocates all that it will ever use. Return: 0, -EINVAL, -ENOMEM. */
 int gw_engine_create(struct gw_engine **engine, const struct gw_engine_config *config);
 void gw_engine_destroy(struct gw_engine *engine);	/* NULL is fine */
 
 /*
- * Copies until pending is empty and everything taken is settled. Return: 0, or
+ * Copies until pending is empty, but for what heat holds back, and everything taken is settled. Return: 0, or
  * the first failure or tick's answer; then everything not settled is pending
  * again and nothing is in flight. I/O errors name the end and the LBA in diag.
  */

@@ -22,6 +22,7 @@
 #include "err.h"
 #include "guard.h"
 #include "handoff.h"
+#include "heat.h"
 #include "journal.h"
 #include "pacer.h"
 #include "planner.h"
@@ -44,6 +45,7 @@ struct gw_settings {
 	uint32_t max_rounds, grain_bytes, buffers;
 	bool target_is_zero, resync, overwrite, keep_state;
 	char *dm_name;
+	bool wait_switch;			/* switch only when it is asked for */
 	char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;
 	char *throttle_writers;
 	char *cpus;
@@ -80,6 +82,8 @@ struct gw_job {
 	struct gw_track *target_track;		/* --verify=after */
 	struct gw_handoff *handoff;
 	struct gw_bitmap unverified;
+	struct gw_heat heat;			/* what is dirtied again and again; none without tracking */
+	uint64_t cooled_ns;
 	struct gw_pacer pacer;			/* set by gw_job_repace() only */
 	uint64_t guard_bytes_per_s;		/* what the workload's latency leaves to the copier; 0: no limit */
 	uint64_t guard_run_ns;			/* and then a run takes no more of that than this */
@@ -111,6 +115,7 @@ struct gw_job {
 	bool paused;				/* nothing new is copied, tracking goes on: gw_job_pause() */
 	uint64_t paused_at_ns;
 	bool waiting;				/* converged, and kept so until switch_wanted: rounds.c */
+	bool told_waiting;
 	bool switch_wanted;
 	struct timespec source_mtime;		/* of a file */
 	/* What the tick shows and judges. */
@@ -120,6 +125,7 @@ struct gw_job {
 	uint64_t live_grains, live_seen_ns, live_cost_ns;	/* of the last look at live */
 	uint64_t dirtied_grains;		/* newly dirty at all takes so far */
 	struct gw_throttling *throttling;	/* --throttle-writers; NULL: never */
+	uint64_t fresh_grains;			/* of live_grains, those that are not held back */
 	uint64_t shown_ns;
 };
 

@@ -15,6 +15,8 @@
 #include "statefiles.h"
 #include "units.h"
 
+#define HOT_RANGES 8			/* told of */
+
 static void pass_message(void *arg, enum gw_level level, const char *text)
 {
 	struct gw_job *const job = arg;
@@ -108,6 +110,25 @@ static void put_track_stats(struct json_object *payload, const struct gw_track_s
 	gw_json_put_u64(payload, "source_write_bytes", stats->write_bytes);
 }
 
+static void put_hot(struct json_object *payload, const struct gw_job *job)
+{
+	struct json_object *const array = json_object_new_array();
+	struct gw_heat_range ranges[HOT_RANGES];
+	const uint32_t count = gw_heat_ranges(&job->heat, ranges, HOT_RANGES);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct json_object *const range = json_object_new_object();
+
+		gw_json_put_u64(range, "first_lba",
+				gw_geom_offset_bytes(&job->geom, ranges[i].run.first) >>
+				GW_SECTOR_SHIFT);
+		gw_json_put_u64(range, "bytes", gw_geom_run_bytes(&job->geom, ranges[i].run));
+		gw_json_put_u64(range, "again_bytes", ranges[i].again << job->geom.grain_shift);
+		json_object_array_add(array, range);
+	}
+	json_object_object_add(payload, "hot", array);
+}
+
 static void record_ended(struct gw_job *job, int exit_code)
 {
 	struct json_object *const payload = json_object_new_object();
@@ -138,6 +159,7 @@ static void record_ended(struct gw_job *job, int exit_code)
 	gw_json_put_u64(payload, "settled_bytes", job->totals.settled_bytes);
 	gw_json_put_u64(payload, "verified_bytes", job->totals.verified_bytes);
 	put_track_stats(payload, &track);
+	put_hot(payload, job);
 	gw_json_put_u64(payload, "eio_retries", job->dev_totals.eio_retries);
 	gw_json_put_u64(payload, "busy_retries", job->dev_totals.busy_retries);
 	gw_json_put_u64(payload, "short_ios", job->dev_totals.short_ios);
@@ -174,6 +196,7 @@ int gw_job_take_down(struct gw_job *job, int exit_code, bool to_keep)
 		gw_track_stop(job->track, &job->diag);
 	gw_digests_close(&job->digests);
 	gw_bitmap_destroy(&job->unverified);
+	gw_heat_destroy(&job->heat);
 	gw_job_close_page_caches(job);
 	gw_journal_close(job->journal);
 	if (to_keep)

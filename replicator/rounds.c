@@ -24,6 +24,10 @@
 #define FINAL_TAKES_MAX 64
 #define GUARDED_CREDIT_NS GW_NS_PER_MS
 #define GUARDED_RUN_BYTES_MIN (UINT32_C(32) << 10)
+#define COOL_NS (250 * GW_NS_PER_MS)	/* what was not dirtied for so long cools down */
+/* --wait-switch: how often it looks, and after how long a round is due for anything at all. */
+#define WAIT_NAP_NS (50 * GW_NS_PER_MS)
+#define WAIT_ROUND_NS (30 * GW_NS_PER_S)
 
 /* ---- small things ---- */
 
@@ -67,15 +71,31 @@ static int append_synced(struct gw_job *job, enum gw_record_type type, struct js
 	return err < 0 ? err : gw_journal_sync(job->journal, &job->diag);
 }
 
+/* What is dirtied again and again shows from take to take. */
+static void look_at_heat(struct gw_job *job)
+{
+	const uint64_t now = now_ns(job);
+	const bool cool = now - job->cooled_ns >= COOL_NS;
+
+	/* Nobody writes any more, and time is dear. */
+	if (job->blackout.began_ns != 0)
+		return;
+	gw_heat_look(&job->heat, &job->track->live, cool);
+	if (cool)
+		job->cooled_ns = now;
+}
+
 /* Moves the marks into pending; what made everything suspect is said and journalled. */
 static int take(struct gw_job *job, uint64_t *fresh_grains)
 {
 	struct gw_track_taken taken = { 0 };
-	int err = gw_track_take(job->track, &taken, &job->diag);
+	int err;
 
+	look_at_heat(job);
+	err = gw_track_take(job->track, &taken, &job->diag);
 	if (err < 0)
 		return err;
-	job->live_grains = 0;
+	job->live_grains = job->fresh_grains = 0;
 	job->dirtied_grains += taken.fresh_grains;
 	if (fresh_grains != NULL)
 		*fresh_grains = taken.fresh_grains;
@@ -115,6 +135,7 @@ static void look_at_live(struct gw_job *job, uint64_t now)
 	if (now - job->live_seen_ns < SHOW_NS || now - job->live_seen_ns < 50 * job->live_cost_ns)
 		return;
 	job->live_grains = gw_bitmap_count(&job->track->live);
+	job->fresh_grains = gw_heat_fresh(&job->heat, &job->track->live);
 	job->live_seen_ns = now_ns(job);
 	job->live_cost_ns = job->live_seen_ns - now;
 }
@@ -144,6 +165,12 @@ static uint64_t round_done_bytes(const struct gw_job *job)
 	return done < job->round_total_bytes ? done : job->round_total_bytes;
 }
 
+/* What a next round would find: what was dirtied, and what is held back from this one. */
+static uint64_t next_bytes(const struct gw_job *job)
+{
+	return grains_bytes(job, job->heat.held_grains + job->fresh_grains);
+}
+
 static int show(struct gw_job *job, uint64_t now)
 {
 	struct gw_migration_progress progress = {
@@ -162,7 +189,7 @@ static int show(struct gw_job *job, uint64_t now)
 	progress.dirty_bytes_per_s = rate_of(progress.dirty_bytes, in_round_ns);
 	if (job->planner.copy_bytes_per_s > 0)
 		progress.predicted_blackout_ns =
-			gw_planner_predict_ns(&job->planner, progress.dirty_bytes);
+			gw_planner_predict_ns(&job->planner, next_bytes(job));
 	if (progress.rate_bytes_per_s > 0)
 		progress.eta_ns = (uint64_t)((double)(progress.total_bytes - progress.done_bytes) *
 					     (double)GW_NS_PER_S /
@@ -179,14 +206,15 @@ static uint64_t left_bytes(const struct gw_job *job)
 	uint64_t left = job->round_total_bytes - round_done_bytes(job);
 
 	if (job->planner.round > 1 && job->phase != GW_PHASE_VERIFY)
-		left += grains_bytes(job, job->live_grains);
+		left += next_bytes(job);
 	return left;
 }
 
 static int judge_divergence(struct gw_job *job, uint64_t now)
 {
 	const uint64_t in_round_ns = now - job->round_began_ns;
-	const uint64_t dirty_bytes = grains_bytes(job, job->live_grains);
+	/* What is held back is not copied meanwhile: its being dirtied again keeps no round from shrinking. */
+	const uint64_t dirty_bytes = grains_bytes(job, job->fresh_grains);
 	char text[400];
 
 	if (job->planner.round != 2 || in_round_ns < DIVERGENCE_LOOK_NS)
@@ -235,7 +263,7 @@ int gw_job_tick(void *arg)
 	}
 	look_at_live(job, now);
 	err = gw_job_guard_tick(job, now);
-	if (err < 0 || job->paused)
+	if (err < 0 || job->paused || job->waiting)
 		return err;
 	if (gw_planner_is_stalled(&job->planner, left_bytes(job), now))
 		return gw_fail_exit(&job->diag, GW_EXIT_NO_CONVERGENCE, -ETIME,
@@ -302,6 +330,7 @@ static int record_round(struct gw_job *job, const struct gw_engine_stats *before
 	gw_json_put_bool(payload, "final", is_final);
 	gw_json_put_u64(payload, "elapsed_ns", elapsed_ns);
 	gw_json_put_u64(payload, "pending_bytes", job->round_total_bytes);
+	gw_json_put_u64(payload, "held_bytes", grains_bytes(job, job->heat.held_grains));
 	gw_json_put_u64(payload, "copied_bytes", copied_bytes);
 	gw_json_put_u64(payload, "written_bytes", after->written_bytes - before->written_bytes);
 	gw_json_put_u64(payload, "zeroed_bytes", after->zeroed_bytes - before->zeroed_bytes);
@@ -317,12 +346,18 @@ static int record_round(struct gw_job *job, const struct gw_engine_stats *before
 	return gw_journal_append(job->journal, GW_RECORD_ROUND, payload, &job->diag);
 }
 
-/* Copies all that is pending, as one more round. */
+static uint64_t unheld_bytes(const struct gw_job *job)
+{
+	return grains_bytes(job, gw_bitmap_count(&job->track->pending) - job->heat.held_grains);
+}
+
+/* Copies all that is pending and not held back, as one more round. */
 static int run_round(struct gw_job *job)
 {
 	const struct gw_engine_stats before = *gw_engine_stats(job->engine);
-	const uint64_t total_bytes = pending_bytes(job);
-	uint64_t elapsed_ns, dirty_bytes;
+	const uint64_t total_bytes = unheld_bytes(job);
+	struct gw_planner_round round;
+	uint64_t dirty_bytes;
 	char text[400];
 	int err;
 
@@ -334,18 +369,22 @@ static int run_round(struct gw_job *job)
 		err = gw_engine_copy(job->engine);
 	if (err < 0)
 		return err;
-	elapsed_ns = now_ns(job) - job->round_began_ns;
 	job->live_grains = gw_bitmap_count(&job->track->live);
+	job->fresh_grains = gw_heat_fresh(&job->heat, &job->track->live);
 	dirty_bytes = grains_bytes(job, job->live_grains);
-	gw_planner_round_done(&job->planner,
-			      gw_engine_stats(job->engine)->read_bytes - before.read_bytes,
-			      elapsed_ns, dirty_bytes);
+	round = (struct gw_planner_round){
+		.copied_bytes = gw_engine_stats(job->engine)->read_bytes - before.read_bytes,
+		.elapsed_ns = now_ns(job) - job->round_began_ns,
+		.busy_ns = gw_engine_stats(job->engine)->busy_ns - before.busy_ns,
+		.fresh_bytes = grains_bytes(job, job->fresh_grains),
+	};
+	gw_planner_round_done(&job->planner, &round);
 	gw_fault_point("round-copied");
-	err = record_round(job, &before, false, elapsed_ns, dirty_bytes,
-			   gw_planner_predict_ns(&job->planner, dirty_bytes));
+	err = record_round(job, &before, false, round.elapsed_ns, dirty_bytes,
+			   gw_planner_predict_ns(&job->planner, next_bytes(job)));
 	if (err >= 0 && job->planner.round == 2 &&
-	    gw_planner_diverges(&job->planner, rate_of(total_bytes, elapsed_ns),
-				rate_of(dirty_bytes, elapsed_ns), dirty_bytes,
+	    gw_planner_diverges(&job->planner, rate_of(total_bytes, round.elapsed_ns),
+				rate_of(round.fresh_bytes, round.elapsed_ns), next_bytes(job),
 				job->settings.bandwidth_bytes_per_s != 0, text, sizeof(text)))
 		err = gw_job_note(job, GW_WARNING, "%s", text);
 	gw_job_throttle_round(job, dirty_bytes);
@@ -408,10 +447,108 @@ static int sync_early(struct gw_job *job)
 	return err;
 }
 
+/* What next, with what is pending now; chooses what a further round would hold back. */
+static enum gw_plan decide(struct gw_job *job, char *why, size_t why_bytes)
+{
+	struct gw_planner_left left;
+	enum gw_plan plan;
+
+	gw_heat_hold(&job->heat, &job->track->pending,
+		     gw_planner_hold_bytes(&job->planner) >> job->geom.grain_shift);
+	left.pending_bytes = pending_bytes(job);
+	left.held_bytes = left.pending_bytes - unheld_bytes(job);
+	plan = gw_planner_decide(&job->planner, &left, now_ns(job), why, why_bytes);
+	/* Too much, and all of it is hot: then it is copied all the same. */
+	if (plan == GW_PLAN_ROUND && left.held_bytes == left.pending_bytes)
+		gw_heat_let_go(&job->heat);
+	return plan;
+}
+
+/* Waiting is no lack of progress, its rounds are none of --max-rounds. */
+static void forget_progress(struct gw_job *job)
+{
+	job->planner.best_left_bytes = UINT64_MAX;
+	job->planner.best_at_ns = now_ns(job);
+	job->planner.rounds_free = job->planner.round;
+}
+
+/* Is there enough for a round, or anything, and for long? Short of the limit, so that there is time for it. */
+static bool is_round_due(const struct gw_job *job, uint64_t since_ns)
+{
+	const uint64_t bytes = pending_bytes(job) + grains_bytes(job, job->fresh_grains);
+
+	if (job->fresh_grains == 0 && unheld_bytes(job) == 0)
+		return false;
+	return now_ns(job) - since_ns >= WAIT_ROUND_NS ||
+	       gw_planner_predict_ns(&job->planner, bytes) >
+		       job->settings.downtime_limit_ns / 4 * 3;
+}
+
 /*
- * Rounds until what is left fits the downtime limit. The sync of the page cache
- * above comes before each last decision, since it dirties and since quiescing costs it again.
- * Return: 0: quiesce now, *left_bytes pending; negative errno.
+ * --wait-switch: what is left fits the limit. Sleeps until the switch is wanted, or a round is due
+ * so that it goes on fitting. Hot blocks stay held back meanwhile.
+ */
+static int wait_for_switch(struct gw_job *job)
+{
+	const struct timespec nap = { 0, (long)WAIT_NAP_NS };
+	const uint64_t since_ns = now_ns(job);
+	int err = 0;
+
+	if (!job->told_waiting)
+		err = gw_job_note(job, GW_NOTE, "converged: waiting for `godwit switch %s`; until "
+				  "then it is kept so", job->name);
+	job->waiting = job->told_waiting = true;
+	job->phase = GW_PHASE_WAITING;
+	while (err >= 0 && !job->switch_wanted) {
+		nanosleep(&nap, NULL);
+		err = gw_job_listen(job);
+		look_at_live(job, now_ns(job));
+		if (is_round_due(job, since_ns))
+			break;
+	}
+	forget_progress(job);
+	job->planner.fits_since_ns = 0;
+	return err;
+}
+
+/* A round, because of `why`. */
+static int go_on(struct gw_job *job, const char *why)
+{
+	int err = gw_job_decided(job, false, why);
+
+	if (err < 0)
+		return err;
+	/* The next sync finds little; the one just made would rule out a switch for ever. */
+	job->planner.sync_ns = 0;
+	err = run_round(job);
+	if (job->waiting)
+		forget_progress(job);
+	if (err >= 0 && gw_planner_is_stalled(&job->planner, left_bytes(job), now_ns(job)))
+		return gw_fail_exit(&job->diag, GW_EXIT_NO_CONVERGENCE, -ETIME,
+				    "no progress within --timeout: %s", why);
+	return err;
+}
+
+/*
+ * The sync of the page cache above, before the last decision: it dirties, and quiescing
+ * costs it again. Return: 0 and *plan, or negative errno.
+ */
+static int decide_after_sync(struct gw_job *job, enum gw_plan *plan, char *why, size_t why_bytes)
+{
+	int err = sync_early(job);
+
+	if (err >= 0)
+		err = take(job, NULL);
+	if (err < 0)
+		return err;
+	*plan = decide(job, why, why_bytes);
+	/* The last moment before the writers are stopped; the sync may have taken long. */
+	return gw_job_hear(job, now_ns(job));
+}
+
+/*
+ * Rounds until what is left fits the downtime limit, and is a local minimum.
+ * Return: 0: quiesce now; negative errno.
  */
 static int converge(struct gw_job *job, bool round_is_due, char *why, size_t why_bytes)
 {
@@ -429,16 +566,20 @@ static int converge(struct gw_job *job, bool round_is_due, char *why, size_t why
 			err = take(job, NULL);
 		if (err < 0)
 			return err;
-		plan = gw_planner_decide(&job->planner, pending_bytes(job), why, why_bytes);
-		if (plan == GW_PLAN_FINAL) {
-			err = sync_early(job);
-			if (err >= 0)
+		plan = decide(job, why, why_bytes);
+		if (plan == GW_PLAN_FINAL && job->settings.wait_switch && !job->switch_wanted) {
+			err = wait_for_switch(job);
+			if (err >= 0 && !job->switch_wanted)
 				err = take(job, NULL);
-			if (err < 0)
-				return err;
-			plan = gw_planner_decide(&job->planner, pending_bytes(job), why, why_bytes);
-			/* The last moment before the writers are stopped; the sync may have taken long. */
-			err = gw_job_hear(job, now_ns(job));
+			if (err < 0 || job->switch_wanted)
+				continue;
+			(void)decide(job, why, why_bytes);
+			if (unheld_bytes(job) > 0)
+				err = go_on(job, "a round to stay converged");
+			continue;
+		}
+		if (plan == GW_PLAN_FINAL) {
+			err = decide_after_sync(job, &plan, why, why_bytes);
 			if (err < 0)
 				return err;
 			if (job->paused)
@@ -448,15 +589,10 @@ static int converge(struct gw_job *job, bool round_is_due, char *why, size_t why
 			return 0;
 		if (plan == GW_PLAN_GIVE_UP)
 			return gw_fail_exit(&job->diag, GW_EXIT_NO_CONVERGENCE, -ETIME, "%s", why);
-		err = gw_job_decided(job, false, why);
-		if (err < 0)
-			return err;
-		/* The next sync finds little; the one just made would rule out a switch for ever. */
-		job->planner.sync_ns = 0;
-		err = run_round(job);
-		if (err >= 0 && gw_planner_is_stalled(&job->planner, left_bytes(job), now_ns(job)))
-			return gw_fail_exit(&job->diag, GW_EXIT_NO_CONVERGENCE, -ETIME,
-					    "no progress within --timeout: %s", why);
+		/* What is left outgrew the limit: from here on it is an ordinary round again. */
+		if (job->planner.fits_since_ns == 0)
+			job->waiting = false;
+		err = go_on(job, why);
 	}
 	return err;
 }
@@ -590,9 +726,11 @@ static int quiesce_and_commit(struct gw_job *job)
 	struct gw_blackout *const blackout = &job->blackout;
 	const struct gw_engine_stats before = *gw_engine_stats(job->engine);
 	uint64_t began;
-	/* They finish what they are at with no limit: that, too, is part of the blackout. */
-	int err = gw_job_unthrottle(job, "the switch begins");
+	int err = gw_handoff_arm(job->handoff, &job->diag);
 
+	/* They finish what they are at with no limit: that, too, is part of the blackout. */
+	if (err >= 0)
+		err = gw_job_unthrottle(job, "the switch begins");
 	if (err >= 0)
 		err = record_quiescing(job);
 	if (err < 0)
@@ -623,6 +761,7 @@ static int quiesce_and_commit(struct gw_job *job)
 	blackout->drain_ns = now_ns(job) - began;
 	gw_fault_point("drained");
 	job->planner.round++;
+	gw_heat_let_go(&job->heat);
 	err = copy_to_empty(job);
 	if (err < 0)
 		return err;

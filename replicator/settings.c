@@ -69,6 +69,7 @@ void gw_settings_from_config(struct gw_settings *settings,
 	settings->resync = config->resync;
 	settings->keep_state = config->keep_state;
 	settings->dm_name = copy_string(config->dm_name);
+	settings->wait_switch = config->wait_switch;
 	settings->exec_quiesce = copy_string(config->exec_quiesce);
 	settings->exec_switch = copy_string(config->exec_switch);
 	settings->exec_resume = copy_string(config->exec_resume);
@@ -193,6 +194,7 @@ int gw_job_record_started(struct gw_job *job)
 	gw_json_put_bool(payload, "resync", settings->resync);
 	gw_json_put_bool(payload, "keep_state", settings->keep_state);
 	put_text(payload, "dm_name", settings->dm_name);
+	gw_json_put_bool(payload, "wait_switch", settings->wait_switch);
 	put_text(payload, "exec_quiesce", settings->exec_quiesce);
 	put_text(payload, "exec_switch", settings->exec_switch);
 	put_text(payload, "exec_resume", settings->exec_resume);
@@ -262,6 +264,7 @@ int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 	settings->buffers = (uint32_t)buffers;
 	settings->max_rounds = (uint32_t)max_rounds;
 	gw_json_bool(started, "keep_state", &settings->keep_state);
+	gw_json_bool(started, "wait_switch", &settings->wait_switch);
 	gw_json_bool(started, "resync", &settings->resync);
 	settings->dm_name = copy_string(gw_json_string(started, "dm_name"));
 	settings->exec_quiesce = copy_string(gw_json_string(started, "exec_quiesce"));

@@ -100,21 +100,26 @@ static void announce_memory(struct gw_job *job)
 {
 	char slab[GW_UNIT_TEXT_BYTES], bitmaps[GW_UNIT_TEXT_BYTES], all[GW_UNIT_TEXT_BYTES],
 		digests[GW_UNIT_TEXT_BYTES], grain[GW_UNIT_TEXT_BYTES],
-		control[GW_UNIT_TEXT_BYTES], latencies[GW_UNIT_TEXT_BYTES];
+		control[GW_UNIT_TEXT_BYTES], latencies[GW_UNIT_TEXT_BYTES],
+		heat[GW_UNIT_TEXT_BYTES], engine[GW_UNIT_TEXT_BYTES];
 	/* --verify=after tracks the target, with three of its own. */
 	const uint32_t count = job->settings.verify == GW_VERIFY_NO ? 3 :
 			       job->settings.verify == GW_VERIFY_DURING ? 4 : 7;
 	const uint64_t bitmap_bytes = job->geom.words * 8 * count;
+	const uint64_t heat_bytes = job->heat.size_grains == 0 ? 0 :
+				    gw_heat_bytes(job->heat.size_grains);
 
-	job->memory_bytes = job->slab_bytes + bitmap_bytes + gw_control_server_bytes() +
+	job->memory_bytes = job->slab_bytes + bitmap_bytes + heat_bytes +
+			    gw_engine_bytes(job->settings.buffers) + gw_control_server_bytes() +
 			    gw_job_foreground_bytes(job);
 	gw_say(&job->diag, GW_NOTE,
-	       "memory: %s, fixed (%u buffers %s, bitmaps at a grain of %s %s, control socket %s, "
-	       "latencies %s); digest file %s",
+	       "memory: %s, fixed (%u buffers %s, bitmaps at a grain of %s %s, counters of hot "
+	       "blocks %s, engine %s, control socket %s, latencies %s); digest file %s",
 	       gw_format_bytes(all, job->memory_bytes), job->settings.buffers,
 	       gw_format_bytes(slab, job->slab_bytes),
 	       gw_format_bytes(grain, job->geom.grain_bytes),
-	       gw_format_bytes(bitmaps, bitmap_bytes),
+	       gw_format_bytes(bitmaps, bitmap_bytes), gw_format_bytes(heat, heat_bytes),
+	       gw_format_bytes(engine, gw_engine_bytes(job->settings.buffers)),
 	       gw_format_bytes(control, gw_control_server_bytes()),
 	       gw_format_bytes(latencies, gw_job_foreground_bytes(job)),
 	       gw_format_bytes(digests, gw_digests_file_bytes(&job->geom)));
@@ -240,6 +245,18 @@ static int create_unverified(struct gw_job *job)
 				      strerror(-err)) : 0;
 }
 
+/* Without tracking nothing is copied twice. */
+static int create_heat(struct gw_job *job)
+{
+	int err;
+
+	if (job->settings.track == GW_TRACK_NONE)
+		return 0;
+	err = gw_heat_create(&job->heat, job->geom.size_grains);
+	return err < 0 ? gw_fail_exit(&job->diag, GW_EXIT_CANNOT, err, "counters of hot blocks: %s",
+				      strerror(-err)) : 0;
+}
+
 /* Everything that a copy needs besides its tracking; both verbs end their set-up here. */
 int gw_job_open_rest(struct gw_job *job)
 {
@@ -250,6 +267,8 @@ int gw_job_open_rest(struct gw_job *job)
 	};
 	int err = create_unverified(job);
 
+	if (err >= 0)
+		err = create_heat(job);
 	if (err >= 0)
 		err = gw_job_open_page_caches(job);
 	if (err >= 0)

@@ -39,6 +39,7 @@ struct gw_migration_config {
 	bool overwrite;			/* the target may hold something */
 	bool target_is_zero;		/* the caller vouches that the target reads as zeroes */
 	bool resync;			/* compare by content, write only what differs */
+	bool wait_switch;		/* stay converged, and switch when it is asked for over the control socket */
 	bool keep_state;		/* leave the digest file behind */
 	const char *dm_name;		/* hand-off dm */
 	const char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;	/* hand-off exec */
@@ -52,6 +53,7 @@ struct gw_migration_config {
 enum gw_migration_phase {
 	GW_PHASE_PREPARE, GW_PHASE_BASE, GW_PHASE_ROUND, GW_PHASE_QUIESCED, GW_PHASE_COMMITTED,
 	GW_PHASE_VERIFY, GW_PHASE_ENDED,
+	GW_PHASE_WAITING,		/* converged, kept so until the switch is asked for */
 };
 
 /* A look at a running migration; plain numbers, valid for the call only. */

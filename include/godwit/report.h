@@ -13,18 +13,27 @@ extern "C" {
 #define GW_REPORT_ROUNDS_MAX 1024	/* later ones are counted, not listed */
 #define GW_REPORT_MESSAGES_MAX 256
 #define GW_REPORT_LATENCIES_MAX 64
+#define GW_REPORT_HOT_MAX 8
 
 struct gw_report_round {
 	uint32_t round;			/* 1 is the base pass */
 	bool is_final;			/* inside the blackout */
 	uint64_t elapsed_ns;
 	uint64_t pending_bytes;		/* to copy when it began */
+	uint64_t held_bytes;		/* hot, and held back from it */
 	uint64_t copied_bytes;		/* read from the source */
 	uint64_t written_bytes, zeroed_bytes;
 	uint64_t skipped_bytes;		/* known zero or same: not written */
 	uint64_t dirty_after_bytes;	/* marked meanwhile */
 	uint64_t copy_bytes_per_s, dirty_bytes_per_s;
 	uint64_t predicted_blackout_ns;
+};
+
+/* A stretch of the source in which blocks were dirtied again and again. */
+struct gw_report_hot {
+	uint64_t first_lba;		/* of 512 bytes, from the source's start */
+	uint64_t bytes;
+	uint64_t again_bytes;		/* dirtied again, at that often; a lower bound */
 };
 
 /* Phases of the blackout, ns; their sum is total (parts in nobody's phase go to other). */
@@ -101,6 +110,8 @@ struct gw_report {
 	uint32_t rounds_listed, rounds_total;
 	struct gw_report_latency *latencies;
 	uint32_t latencies_listed, latencies_total;
+	struct gw_report_hot hot[GW_REPORT_HOT_MAX];	/* the hottest first */
+	uint32_t hot_listed;
 	struct gw_report_message *messages;	/* notes, warnings, errors in order */
 	uint32_t messages_listed, messages_total;
 	bool torn_tail;			/* the journal's last record was cut off */

@@ -136,15 +136,23 @@ void gw_bitmap_take_run(struct gw_bitmap *from, struct gw_bitmap *live, struct g
 	}
 }
 
-/* The first grain from `grain` to before `end` whose bit is `set`; end if there is none. */
-static uint64_t next_bit(const struct gw_bitmap *bitmap, uint64_t grain, uint64_t end, bool set)
+static uint64_t word_but(const struct gw_bitmap *bitmap, const struct gw_bitmap *but, uint64_t w)
+{
+	const uint64_t word = atomic_load_explicit(&bitmap->words[w], memory_order_acquire);
+
+	if (but == NULL)
+		return word;
+	return word & ~atomic_load_explicit(&but->words[w], memory_order_relaxed);
+}
+
+/* The first grain from `grain` to before `end` that is in bitmap and not in but, or is not; end if there is none. */
+static uint64_t next_bit(const struct gw_bitmap *bitmap, const struct gw_bitmap *but,
+			 uint64_t grain, uint64_t end, bool set)
 {
 	const uint64_t flip = set ? 0 : ~UINT64_C(0);
 
 	while (grain < end) {
-		const uint64_t word = (atomic_load_explicit(&bitmap->words[grain / 64],
-							    memory_order_acquire) ^ flip) >>
-				      grain % 64;
+		const uint64_t word = (word_but(bitmap, but, grain / 64) ^ flip) >> grain % 64;
 
 		if (word != 0) {
 			grain += (uint64_t)__builtin_ctzll(word);
@@ -155,21 +163,28 @@ static uint64_t next_bit(const struct gw_bitmap *bitmap, uint64_t grain, uint64_
 	return end;
 }
 
-bool gw_bitmap_next_run(const struct gw_bitmap *bitmap, uint64_t *cursor, uint64_t max_grains,
-			struct gw_run *run)
+bool gw_bitmap_next_run_but(const struct gw_bitmap *bitmap, const struct gw_bitmap *but,
+			    uint64_t *cursor, uint64_t max_grains, struct gw_run *run)
 {
-	const uint64_t first = next_bit(bitmap, *cursor, bitmap->size_grains, true);
+	const uint64_t first = next_bit(bitmap, but, *cursor, bitmap->size_grains, true);
 	uint64_t end = bitmap->size_grains;
 
 	assert(max_grains > 0);
+	assert(but == NULL || but->size_grains == bitmap->size_grains);
 	if (first == bitmap->size_grains) {
 		*cursor = first;
 		return false;
 	}
 	if (end - first > max_grains)
 		end = first + max_grains;
-	end = next_bit(bitmap, first, end, false);
+	end = next_bit(bitmap, but, first, end, false);
 	*run = (struct gw_run){ first, end - first };
 	*cursor = end;
 	return true;
+}
+
+bool gw_bitmap_next_run(const struct gw_bitmap *bitmap, uint64_t *cursor, uint64_t max_grains,
+			struct gw_run *run)
+{
+	return gw_bitmap_next_run_but(bitmap, NULL, cursor, max_grains, run);
 }

@@ -51,5 +51,8 @@ void gw_bitmap_take_run(struct gw_bitmap *from, struct gw_bitmap *live, struct g
  */
 bool gw_bitmap_next_run(const struct gw_bitmap *bitmap, uint64_t *cursor, uint64_t max_grains,
 			struct gw_run *run);
+/* The same of what is set in bitmap and not in `but` (NULL: nothing). */
+bool gw_bitmap_next_run_but(const struct gw_bitmap *bitmap, const struct gw_bitmap *but,
+			    uint64_t *cursor, uint64_t max_grains, struct gw_run *run);
 
 #endif

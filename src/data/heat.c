@@ -115,23 +115,16 @@ static uint64_t hold_word(struct gw_heat *heat, uint64_t w, uint64_t hot, uint64
 
 uint64_t gw_heat_hold(struct gw_heat *heat, const struct gw_bitmap *pending, uint64_t max_grains)
 {
-	uint64_t pending_grains = 0;
-
 	gw_heat_let_go(heat);
-	if (heat->size_grains == 0)
-		return 0;
 	for (int pass = 0; pass < 2; pass++)
 		for (uint64_t w = 0; w < words_for(heat->size_grains); w++) {
-			const uint64_t here = word_of(pending, w);
 			const uint64_t least = pass == 0 ? heat->low[w] : ~UINT64_C(0);
+			const uint64_t hot = heat->high[w] & least;
 
-			if (pass == 0)
-				pending_grains += (uint64_t)__builtin_popcountll(here);
-			heat->held_grains += hold_word(heat, w, here & heat->high[w] & least,
-						       max_grains - heat->held_grains);
+			if (hot != 0)
+				heat->held_grains += hold_word(heat, w, hot & word_of(pending, w),
+							       max_grains - heat->held_grains);
 		}
-	if (heat->held_grains == pending_grains)
-		gw_heat_let_go(heat);
 	return heat->held_grains;
 }
 

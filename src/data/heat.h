@@ -48,7 +48,7 @@ void gw_heat_look(struct gw_heat *heat, const struct gw_bitmap *live, bool cool)
 
 /*
  * Holds back what is pending and hot, the hottest first, at most max_grains. It stays in pending.
- * Nothing is held if nothing else would be left to copy. Return: grains held.
+ * Return: grains held.
  */
 uint64_t gw_heat_hold(struct gw_heat *heat, const struct gw_bitmap *pending, uint64_t max_grains);
 /* Nothing is held back any more. */

@@ -153,6 +153,7 @@ static const char *const phase_names[] = {
 	[GW_PHASE_PREPARE] = "prepare", [GW_PHASE_BASE] = "base", [GW_PHASE_ROUND] = "round",
 	[GW_PHASE_QUIESCED] = "quiesced", [GW_PHASE_COMMITTED] = "committed",
 	[GW_PHASE_VERIFY] = "verify", [GW_PHASE_ENDED] = "ended",
+	[GW_PHASE_WAITING] = "waiting",
 };
 #define PHASES (sizeof(phase_names) / sizeof(phase_names[0]))
 

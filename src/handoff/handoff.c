@@ -22,7 +22,8 @@ gw_handoff_committed_fn gw_handoff_committed = committed_is_not_set;
 /* ---- Order. ---- */
 
 enum step {
-	PREPARE, SET_LIMITS, SYNC, DESCRIBE, QUIESCE, LOAD, BEGIN_COMMIT, SWITCH, RESUME, ABORT, STEPS
+	PREPARE, ARM, SET_LIMITS, SYNC, DESCRIBE, QUIESCE, LOAD, BEGIN_COMMIT, SWITCH, RESUME, ABORT,
+	STEPS
 };
 
 #define IN(state) (1u << GW_HANDOFF_##state)
@@ -33,6 +34,7 @@ static const uint32_t allowed_from[STEPS] = {
 	[SET_LIMITS] = IN(PREPARED),
 	[SYNC] = IN(PREPARED) | IN(QUIESCED) | IN(COMMITTING) | IN(ABORTED),
 	[DESCRIBE] = ~IN(NEW),
+	[ARM] = IN(PREPARED),
 	[QUIESCE] = IN(PREPARED),
 	[LOAD] = IN(QUIESCED),
 	[BEGIN_COMMIT] = IN(QUIESCED),
@@ -253,11 +255,12 @@ static int take_back(struct gw_handoff *handoff, struct gw_diag *diag)
 
 /* ---- The hand-off itself. ---- */
 
-int gw_handoff_quiesce(struct gw_handoff *handoff, struct gw_diag *diag)
+int gw_handoff_arm(struct gw_handoff *handoff, struct gw_diag *diag)
 {
 	int err = 0;
 
-	check_order(handoff, QUIESCE);
+	check_order(handoff, ARM);
+	assert(!handoff->is_armed);
 	if (handoff->ops->recheck != NULL)
 		err = handoff->ops->recheck(handoff, diag);
 	if (err == 0)
@@ -266,7 +269,19 @@ int gw_handoff_quiesce(struct gw_handoff *handoff, struct gw_diag *diag)
 		handoff->state = GW_HANDOFF_ABORTED;
 		return fail_as(diag, GW_EXIT_IO, err);
 	}
+	handoff->is_armed = true;
 	gw_fault_point("handoff-armed");
+	return 0;
+}
+
+int gw_handoff_quiesce(struct gw_handoff *handoff, struct gw_diag *diag)
+{
+	int err;
+
+	check_order(handoff, QUIESCE);
+	err = handoff->is_armed ? 0 : gw_handoff_arm(handoff, diag);
+	if (err != 0)
+		return err;
 	err = handoff->ops->quiesce(handoff, diag);
 	if (err == 0 && handoff->ops->is_watched && !gw_watch_is_armed(handoff->watch))
 		err = gw_fail(diag, -ETIME, "the deadline has passed while the writers were being "
@@ -373,6 +388,8 @@ int gw_handoff_abort(struct gw_handoff *handoff, struct gw_diag *diag)
 	switch (handoff->state) {
 	case GW_HANDOFF_NEW:
 	case GW_HANDOFF_PREPARED:
+		/* Nothing was stopped. */
+		gw_watchdog_disarm(&handoff->watchdog);
 		handoff->state = GW_HANDOFF_ABORTED;
 		return 0;
 	case GW_HANDOFF_ABORTED:
@@ -395,6 +412,8 @@ void gw_handoff_destroy(struct gw_handoff *handoff)
 {
 	if (handoff == NULL)
 		return;
+	if (handoff->state == GW_HANDOFF_PREPARED)
+		gw_handoff_abort(handoff, NULL);
 	if (handoff->state == GW_HANDOFF_QUIESCED)
 		take_back(handoff, NULL);
 	/* Given up between record and resume: the watchdog reads the record and finishes. */

@@ -76,7 +76,13 @@ int gw_handoff_sync(struct gw_handoff *handoff, uint64_t *cost_ns, struct gw_dia
 const char *gw_handoff_recovery_json(struct gw_handoff *handoff);
 
 /*
- * Stops the writers; arms the watchdog first. On failure nothing stays stopped.
+ * Looks again at what prepare found, and starts the watchdog: it takes milliseconds, so that
+ * it is done while the writers still write. Right before quiesce, which does it if it was left out.
+ */
+int gw_handoff_arm(struct gw_handoff *handoff, struct gw_diag *diag);
+
+/*
+ * Stops the writers; the watchdog is armed first. On failure nothing stays stopped.
  * -ETIME: commands or FIFREEZE took longer than allowed.
  */
 int gw_handoff_quiesce(struct gw_handoff *handoff, struct gw_diag *diag);

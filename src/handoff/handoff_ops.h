@@ -47,6 +47,7 @@ struct gw_handoff {
 	struct gw_watchdog watchdog;
 	const char *by;			/* whose process this is: "migrate" or "watchdog" */
 	char *recovery_json;
+	bool is_armed;			/* the watchdog watches; nothing need be stopped yet */
 	bool has_failed_after_commit;	/* said; left to `godwit cleanup` */
 	uint64_t user_ns;
 	void *self;			/* the provider's own */

@@ -194,6 +194,7 @@ static void see_round(struct gw_report *report, struct json_object *payload)
 	gw_json_bool(payload, "final", &round.is_final);
 	read_u64(payload, "elapsed_ns", &round.elapsed_ns);
 	read_u64(payload, "pending_bytes", &round.pending_bytes);
+	read_u64(payload, "held_bytes", &round.held_bytes);
 	read_u64(payload, "dirty_after_bytes", &round.dirty_after_bytes);
 	read_u64(payload, "copy_bytes_per_s", &round.copy_bytes_per_s);
 	read_u64(payload, "dirty_bytes_per_s", &round.dirty_bytes_per_s);
@@ -298,6 +299,28 @@ static void read_counters(struct gw_report *report, struct json_object *payload)
 	}
 }
 
+static void read_hot(struct gw_report *report, struct json_object *payload)
+{
+	struct json_object *ranges;
+
+	report->hot_listed = 0;
+	if (!json_object_object_get_ex(payload, "hot", &ranges) ||
+	    !json_object_is_type(ranges, json_type_array))
+		return;
+	for (size_t i = 0; i < json_object_array_length(ranges) &&
+			   report->hot_listed < GW_REPORT_HOT_MAX; i++) {
+		struct json_object *const range = json_object_array_get_idx(ranges, i);
+		struct gw_report_hot *const hot = &report->hot[report->hot_listed];
+
+		if (!json_object_is_type(range, json_type_object) ||
+		    !gw_json_u64(range, "first_lba", &hot->first_lba) ||
+		    !gw_json_u64(range, "bytes", &hot->bytes) ||
+		    !gw_json_u64(range, "again_bytes", &hot->again_bytes))
+			continue;
+		report->hot_listed++;
+	}
+}
+
 static void see_ended(struct gw_report *report, const struct gw_record *record,
 		      struct json_object *payload)
 {
@@ -315,6 +338,7 @@ static void see_ended(struct gw_report *report, const struct gw_record *record,
 	read_totals(payload, "read_bytes", &owner->rounds_now);
 	read_u64(payload, "source_write_bytes", &owner->write_bytes);
 	read_counters(report, payload);
+	read_hot(report, payload);
 	if (json_object_object_get_ex(payload, "blackout", &blackout) &&
 	    json_object_is_type(blackout, json_type_object))
 		read_blackout(&report->blackout, blackout);

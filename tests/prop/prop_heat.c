@@ -49,22 +49,18 @@ static bool holds_right(const struct model *model, const struct gw_heat *heat, u
 			uint64_t held)
 {
 	static bool want[GRAINS_MAX];
-	uint64_t wanted = 0, pending = 0;
+	uint64_t wanted = 0;
 
-	for (uint64_t i = 0; i < model->grains; i++) {
-		pending += model->pending[i];
+	for (uint64_t i = 0; i < model->grains; i++)
 		want[i] = false;
-	}
 	for (unsigned int least = 3; least >= GW_HEAT_HOT; least--)
 		for (uint64_t i = 0; i < model->grains && wanted < max; i++)
 			if (model->pending[i] && !want[i] && model->count[i] >= least) {
 				want[i] = true;
 				wanted++;
 			}
-	if (wanted == pending)
-		wanted = 0;
 	for (uint64_t i = 0; i < model->grains; i++)
-		if (gw_bitmap_test(&heat->held, i) != (wanted > 0 && want[i]))
+		if (gw_bitmap_test(&heat->held, i) != want[i])
 			return false;
 	return held == wanted && heat->held_grains == wanted;
 }

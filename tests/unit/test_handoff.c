@@ -192,6 +192,26 @@ Test(handoff, exec_destroyed_quiesced_aborts)
 	expect_file("log", "quiesce\nabort\n");
 }
 
+/* Armed early, and then given up: nothing was stopped, nothing is started again. */
+Test(handoff, exec_armed_and_given_up_runs_nothing)
+{
+	const struct gw_handoff_config config = config_for(GW_HANDOFF_EXEC);
+	struct gw_handoff *handoff = create_in(GW_HANDOFF_PREPARED, &config);
+
+	cr_assert_eq(gw_handoff_arm(handoff, NULL), 0);
+	gw_handoff_destroy(handoff);
+	handoff = create_in(GW_HANDOFF_PREPARED, &config);
+	cr_assert_eq(gw_handoff_arm(handoff, NULL), 0);
+	cr_expect_eq(gw_handoff_abort(handoff, NULL), 0);
+	gw_handoff_destroy(handoff);
+	expect_file("log", "");
+	handoff = create_in(GW_HANDOFF_PREPARED, &config);
+	cr_assert_eq(gw_handoff_arm(handoff, NULL), 0);
+	cr_assert_eq(gw_handoff_quiesce(handoff, NULL), 0);
+	gw_handoff_destroy(handoff);
+	expect_file("log", "quiesce\nabort\n");
+}
+
 /* Between begin_commit and switch only the journal knows. */
 Test(handoff, exec_abort_asks_the_journal)
 {

@@ -93,7 +93,7 @@ Test(progress, names_every_phase)
 	struct gw_migration_progress at = { .round = 1 };
 	char text[32];
 
-	for (int phase = GW_PHASE_PREPARE; phase <= GW_PHASE_ENDED; phase++) {
+	for (int phase = GW_PHASE_PREPARE; phase <= GW_PHASE_WAITING; phase++) {
 		at.phase = (enum gw_migration_phase)phase;
 		cr_assert_gt(strlen(gw_progress_phase(text, &at)), 0u);
 	}

@@ -93,6 +93,7 @@ static struct json_object *round_json(const struct gw_report_round *round)
 	gw_json_put_bool(object, "final", round->is_final);
 	gw_json_put_u64(object, "elapsed_ns", round->elapsed_ns);
 	gw_json_put_u64(object, "pending_bytes", round->pending_bytes);
+	gw_json_put_u64(object, "held_bytes", round->held_bytes);
 	gw_json_put_u64(object, "copied_bytes", round->copied_bytes);
 	gw_json_put_u64(object, "written_bytes", round->written_bytes);
 	gw_json_put_u64(object, "zeroed_bytes", round->zeroed_bytes);
@@ -228,6 +229,24 @@ static struct json_object *latencies_json(const struct gw_report *report)
 	return array;
 }
 
+static struct json_object *hot_json(const struct gw_report *report)
+{
+	struct json_object *const array = json_object_new_array();
+
+	assert(array != NULL);
+	for (uint32_t i = 0; i < report->hot_listed; i++) {
+		struct json_object *const object = new_object();
+		int err;
+
+		gw_json_put_u64(object, "first_lba", report->hot[i].first_lba);
+		gw_json_put_u64(object, "bytes", report->hot[i].bytes);
+		gw_json_put_u64(object, "again_bytes", report->hot[i].again_bytes);
+		err = json_object_array_add(array, object);
+		assert(err == 0);
+	}
+	return array;
+}
+
 static struct json_object *messages_json(const struct gw_report *report)
 {
 	struct json_object *const array = json_object_new_array();
@@ -269,6 +288,7 @@ void gw_out_report_json(FILE *out, const struct gw_report *report)
 	gw_json_put_object(object, "throttle", throttle_json(&report->throttle));
 	gw_json_put_object(object, "rounds", rounds_json(report));
 	gw_json_put_u64(object, "rounds_total", report->rounds_total);
+	gw_json_put_object(object, "hot", hot_json(report));
 	gw_json_put_object(object, "latencies", latencies_json(report));
 	gw_json_put_u64(object, "latencies_total", report->latencies_total);
 	gw_json_put_object(object, "messages", messages_json(report));

@@ -271,6 +271,23 @@ static void put_rounds(FILE *out, const struct gw_report *report)
 			report->rounds_total - report->rounds_listed);
 }
 
+/* How often: per byte of the range, as far as takes saw it. */
+static void put_hot(FILE *out, const struct gw_report *report)
+{
+	if (report->hot_listed == 0)
+		return;
+	heading(out, "Hot ranges, the hottest first");
+	fprintf(out, "  %20s %10s %14s %8s\n", "first LBA (512 B)", "size", "dirtied again",
+		"times");
+	for (uint32_t i = 0; i < report->hot_listed; i++) {
+		const struct gw_report_hot *const hot = &report->hot[i];
+
+		fprintf(out, "  %20" PRIu64 " %10s %14s %8.3g\n", hot->first_lba,
+			bytes_text(hot->bytes).text, bytes_text(hot->again_bytes).text,
+			hot->bytes != 0 ? (double)hot->again_bytes / (double)hot->bytes : 0);
+	}
+}
+
 static void put_phase(FILE *out, const char *name, uint64_t ns, uint64_t total_ns)
 {
 	const double share = total_ns != 0 ? 100.0 * (double)ns / (double)total_ns : 0;
@@ -420,6 +437,7 @@ void gw_out_report_text(FILE *out, const struct gw_report *report)
 {
 	put_head(out, report);
 	put_rounds(out, report);
+	put_hot(out, report);
 	put_blackout(out, report);
 	put_throttle(out, &report->throttle);
 	put_latencies(out, report);

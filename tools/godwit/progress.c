@@ -37,6 +37,8 @@ const char *gw_progress_phase(char out[32], const struct gw_migration_progress *
 		return "verifying";
 	case GW_PHASE_ENDED:
 		return "ended";
+	case GW_PHASE_WAITING:
+		return "waiting for the switch";
 	}
 	abort();			/* no such phase */
 }
@@ -67,7 +69,7 @@ static void fill_line(struct line *line, const struct gw_migration_progress *p)
 	if (p->dirty_bytes > 0)
 		snprintf(line->texts[DIRTY], bytes, "dirty %s",
 			 gw_format_bytes(one, p->dirty_bytes));
-	if (p->predicted_blackout_ns > 0 && p->phase < GW_PHASE_QUIESCED)
+	if (p->predicted_blackout_ns > 0 && (p->phase < GW_PHASE_QUIESCED || p->phase == GW_PHASE_WAITING))
 		snprintf(line->texts[BLACKOUT], bytes, "blackout about %s",
 			 gw_format_duration(one, p->predicted_blackout_ns));
 	if (p->eta_ns > 0)

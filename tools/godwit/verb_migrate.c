@@ -97,6 +97,8 @@ const struct gw_option gw_options_migration[] = {
 	{ .name = "quiesce-deadline", .kind = GW_OPTION_DURATION, .argument = "TIME",
 	  .offset = AT(config.quiesce_deadline_ns), .fallback = "10s beyond the downtime limit and, with exec, --exec-timeout",
 	  .help = "a blackout without a commit for so long is given up, and SOURCE goes on" },
+	{ .name = "wait-switch", .kind = GW_OPTION_FLAG, .offset = AT(config.wait_switch),
+	  .help = "converge, stay converged, and switch only when \"godwit switch\" asks for it" },
 	{ .name = "max-rounds", .kind = GW_OPTION_U32, .argument = "N", .min = 0, .max = 1000000,
 	  .offset = AT(config.max_rounds), .fallback = "0, no limit",
 	  .help = "give up after so many rounds" },
