@@ -9,7 +9,7 @@
 # GW_BENCH_ONLY=			a pattern (grep -E) of the rows to run; default all
 # GW_BENCH_JSON=build/converge.jsonl	a line for each row and metric is appended
 # GW_BENCH_DIR=/dev/shm		a directory for the files below the devices
-# GW_BENCH_KEEP=		a directory: the last run's journal and report are kept there
+# GW_BENCH_PLOT=		a file: instead, one run with a limit of 64 MiB/s is drawn there, as SVG
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source-path=SCRIPTDIR source=lib.bash
 . bench/lib.bash
@@ -49,6 +49,7 @@ start_writer() {
 	fio --thread --name=w --filename="$SOURCE" --size="$BYTES" --direct=1 --ioengine=io_uring \
 		--time_based --runtime=600 --randrepeat=0 --norandommap --output=/dev/null "$@" &
 	WRITER=$!
+	disown
 	printf 'kill -KILL %s; while [ -d /proc/%s ] && ! grep -q "^State:.Z" /proc/%s/status; do sleep 0.001; done\n' \
 		"$WRITER" "$WRITER" "$WRITER" >"$SCRATCH/quiesce"
 	sleep 1
@@ -104,7 +105,6 @@ once() {
 	while read -r metric number; do
 		value "$name" "$metric" "$number"
 	done < <(figures "$limit")
-	[ -z "${GW_BENCH_KEEP:-}" ] || cp "$SCRATCH/state/journal" "$SCRATCH/report.json" "$GW_BENCH_KEEP/"
 }
 
 show() {
@@ -128,8 +128,22 @@ show() {
 	note "JSON lines: $JSON"
 }
 
+# One run, and its picture: docs/convergence.md.
+plot() {
+	local watching
+	bench/converge_plot.py "$SCRATCH/run/bench.sock" "$GW_BENCH_PLOT" \
+		"$((BYTES >> 20)) MiB, 5000 random writes of 4 KiB a second, --bandwidth 64M" &
+	watching=$!
+	once plot 64 --rw=randwrite --bs=4k --rate_iops=5000 --iodepth=8
+	wait "$watching"
+}
+
 bench_begin
 make_devices
+if [ -n "${GW_BENCH_PLOT:-}" ]; then
+	plot
+	exit
+fi
 for ((run = 0; run < RUNS; run++)); do
 	for item in "${PLAN[@]}"; do
 		IFS='|' read -r name limit options <<<"$item"
