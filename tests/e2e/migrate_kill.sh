@@ -1,18 +1,22 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # SIGKILL at random moments, and between every two steps; each is followed by --continue
-# and an identical target, with a writer running all the while.
+# and an identical target, with a writer running all the while. Several migrations at a time:
+# most of each is waiting.
 . "$(dirname "$0")/lib.bash"
 
 KILLS=${GW_KILLS:-200}
+CHAINS=${GW_KILL_CHAINS:-8}	# of five kills into one migration, beside those
+LANES=${GW_KILL_LANES:-3}
 SEED=${GW_SEED:-$$}
-RANDOM=$SEED
+AS=()				# exec: the process itself, without a shell around it
+WORK=()				# "name|function|arguments"
 
 begin() {
-	loop source 48M; SOURCE=$LOOP
-	loop target 48M; TARGET=$LOOP
+	loop source 16M; SOURCE=$LOOP
+	loop target 16M; TARGET=$LOOP
 	dd if=/dev/urandom of="$SOURCE" bs=1M oflag=direct status=none 2>/dev/null
-	background fio --thread --name=w --filename="$SOURCE" --rw=randwrite --bs=4k,4k --size=48M --direct=1 \
+	background fio --thread --name=w --filename="$SOURCE" --rw=randwrite --bs=4k,4k --size=16M --direct=1 \
 		--ioengine=io_uring --iodepth=4 --rate_iops=1500 --time_based --runtime=600 \
 		--randrepeat=0 --output=/dev/null
 	FIO=$BACKGROUND
@@ -20,14 +24,14 @@ begin() {
 }
 
 start() {
-	"$1" migrate "$SOURCE" "$TARGET" --handoff exec --exec-quiesce "$QUIESCE" --overwrite \
-		--bandwidth 60M --downtime-limit 2s --quiesce-deadline 30s --name "$NAME" \
+	"${AS[@]}" "$1" migrate "$SOURCE" "$TARGET" --handoff exec --exec-quiesce "$QUIESCE" --overwrite \
+		--bandwidth 24M --downtime-limit 2s --quiesce-deadline 30s --name "$NAME" \
 		--state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" \
 		>"$SCRATCH/out" 2>"$SCRATCH/err"
 }
 
 go_on() {
-	"$1" migrate --continue "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" \
+	"${AS[@]}" "$1" migrate --continue "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" \
 		>"$SCRATCH/out" 2>"$SCRATCH/err"
 }
 
@@ -49,21 +53,35 @@ finish() {
 	same "$SOURCE" "$TARGET" && nothing_left
 }
 
+# kill_after MS COMMAND...: killed then. Return: was it still there?
+kill_after() {
+	local pid ms=$1
+	shift
+	AS=(exec)
+	"$@" &
+	pid=$!
+	AS=()
+	sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
+	kill -KILL $pid 2>/dev/null
+	wait $pid 2>/dev/null
+	[ $? = 137 ]
+}
+
+# One kill, at any moment from the start until well into the rounds, then to the end.
+random_kill() {
+	local ms=$((RANDOM % 1600))
+	begin
+	kill_after $ms start "$GODWIT" || echo "# it had ended after $ms ms"
+	finish
+}
+
 # Several kills into one migration, then to the end.
 random_kills() {
-	local i pid
-	NAME=kill$$
+	local i
 	begin
-	for ((i = 0; i < $1; i++)); do
-		if [ $i = 0 ]; then
-			start "$GODWIT" &
-		else
-			go_on "$GODWIT" &
-		fi
-		pid=$!
-		sleep "$(printf '0.%03d' $((RANDOM % 900)))"
-		pkill -KILL -P $pid 2>/dev/null
-		wait $pid 2>/dev/null
+	kill_after $((400 + RANDOM % 1200)) start "$GODWIT"
+	for ((i = 1; i < $1; i++)); do
+		kill_after $((RANDOM % 900)) go_on "$GODWIT"
 	done
 	finish
 }
@@ -71,7 +89,6 @@ random_kills() {
 # Killed at a step by name, at its n-th passing; the point must have been reached.
 kill_at() {
 	local result
-	NAME=kill$$
 	begin
 	GODWIT_KILL_AT=$1 start "$GODWIT_FAULT"
 	result=$?
@@ -81,7 +98,6 @@ kill_at() {
 
 # And a second time, in the process that goes on.
 kill_twice_at() {
-	NAME=kill$$
 	begin
 	GODWIT_KILL_AT=$1 start "$GODWIT_FAULT"
 	GODWIT_KILL_AT=$2 go_on "$GODWIT_FAULT"
@@ -91,7 +107,6 @@ kill_twice_at() {
 # cleanup instead of --continue: nothing is left, twice over, and the writer goes on.
 kill_and_clean() {
 	local result
-	NAME=kill$$
 	begin
 	QUIESCE=true
 	GODWIT_KILL_AT=$1 start "$GODWIT_FAULT"
@@ -112,22 +127,50 @@ STEPS=(started track-started pending-set tracking-recorded batch-flushed batch-r
 	switched resumed ended)
 MOVES=(move-loaded move-stored move-cleared take-stored take-cleared take-live-cleared)
 for step in "${STEPS[@]}"; do
-	run "killed at $step" kill_at "$step"
+	WORK+=("killed at $step|kill_at|$step")
 done
 # Not those of the self-test: runs of the base pass, and the take that follows it.
 for move in "${MOVES[@]}"; do
 	after=round-copied
 	[[ $move = take-* ]] && after=tracking-recorded
 	for n in 1 7 40; do
-		run "killed in a bitmap move at $move, time $n" kill_at "$after,$move:$n"
+		WORK+=("killed in a bitmap move at $move, time $n|kill_at|$after,$move:$n")
 	done
 done
-run "killed twice in moves" kill_twice_at round-copied,move-stored:3 move-stored:2
-run "killed twice around a batch" kill_twice_at batch-flushed:2 batch-recorded:1
+WORK+=("killed twice in moves|kill_twice_at|round-copied,move-stored:3 move-stored:2"
+	"killed twice around a batch|kill_twice_at|batch-flushed:2 batch-recorded:1")
 for step in track-started batch-recorded quiesced committing; do
-	run "cleanup after a kill at $step" kill_and_clean "$step"
+	WORK+=("cleanup after a kill at $step|kill_and_clean|$step")
 done
-for ((done = 0; done < KILLS; done += 5)); do
-	run "random kills $((done + 1)) to $((done + 5))" random_kills 5
+for ((i = 1; i <= CHAINS; i++)); do
+	WORK+=("five kills into one migration, $i|random_kills|5")
+done
+for ((i = 1; i <= KILLS; i++)); do
+	WORK+=("random kill $i|random_kill|")
+done
+
+# Every LANES-th piece of work, from the given one on.
+lane() {
+	local i name function arguments
+	trap 'scratch_end' EXIT
+	trap 'exit 1' INT TERM
+	NAME=kill$$-$1
+	RANDOM=$((SEED + $1))
+	for ((i = $1; i < ${#WORK[@]}; i += LANES)); do
+		IFS='|' read -r name function arguments <<< "${WORK[i]}"
+		# shellcheck disable=SC2086	# they are several
+		run "$name" "$function" $arguments
+	done
+	exit $FAILED
+}
+
+lanes=()
+for ((i = 0; i < LANES; i++)); do
+	lane $i &
+	lanes+=($!)
+done
+trap 'kill "${lanes[@]}" 2>/dev/null; exit 1' INT TERM
+for i in "${lanes[@]}"; do
+	wait "$i" || FAILED=1
 done
 exit $FAILED
