@@ -52,7 +52,7 @@ live_ext4() {
 # written once, so that what was copied too early and not marked again at completion stays wrong.
 slow_drive() {
 	local rounds
-	FAST=1 "$TRACKCTL" start "$NAME" /dev/lab/slow || return 1
+	FAST=1 SOURCE=block "$TRACKCTL" start "$NAME" /dev/lab/slow || return 1
 	truncate -s 64M "$SCRATCH/target"
 	background "$TRACKCTL" copy "$NAME" /dev/lab/slow "$SCRATCH/target" "$SCRATCH/until" >"$SCRATCH/copy"
 	fio --name=slow --filename=/dev/lab/slow --rw=randwrite --bs=4k --size=1200k --direct=1 \
