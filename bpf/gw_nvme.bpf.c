@@ -410,12 +410,16 @@ static __always_inline u64 bytes_of(struct request *rq, const struct attempt *at
 SEC("tp_btf/nvme_setup_cmd")
 int BPF_PROG(gw_nvme_setup, struct request *rq, struct nvme_command *cmd)
 {
-	struct attempt attempt = { .is_admin = is_admin_queue(rq) };
+	struct attempt attempt = { 0 };
 	struct gw_bpf_slot *slot;
 	struct extent extent;
 	bool is_stray;
 	u32 flags = 0;
 
+	/* What a module's tracepoint passes may be NULL in the eyes of newer verifiers. */
+	if (rq == NULL || cmd == NULL)
+		return 0;
+	attempt.is_admin = is_admin_queue(rq);
 	if (!is_ours(rq) ||
 	    bpf_probe_read_kernel(&attempt.sqe, sizeof(attempt.sqe), cmd) != 0)
 		return 0;
@@ -462,13 +466,18 @@ static __always_inline bool holds_more(const struct gw_bpf_slot *slot,
 
 static __always_inline int complete(struct request *rq, u32 copy)
 {
-	struct nvme_request *const data = driver_data(rq);
-	struct attempt attempt = { .is_admin = is_admin_queue(rq), .is_completed = true };
+	struct attempt attempt = { .is_completed = true };
 	const u64 stray = (u64)rq;
+	struct nvme_request *data;
 	struct gw_bpf_slot *slot;
 	struct extent own;
 	bool is_stray;
 
+	/* See gw_nvme_setup(). */
+	if (rq == NULL)
+		return 0;
+	data = driver_data(rq);
+	attempt.is_admin = is_admin_queue(rq);
 	if (!is_ours(rq) || bpf_probe_read_kernel(&attempt.sqe, sizeof(attempt.sqe),
 						  BPF_CORE_READ(data, cmd)) != 0)
 		return 0;
