@@ -91,7 +91,7 @@ changes_are_marked() {
 	"$TRACKCTL" take "$TRACKING" >"$SCRATCH/marks" || return 1
 	grep -q '^whole' "$SCRATCH/marks" && { cat "$SCRATCH/marks"; return 1; }
 	blockdev --flushbufs "$device"
-	cmp -l "$SCRATCH/before" "$device" | awk -v bytes="$bytes" '
+	{ cmp -l "$SCRATCH/before" "$device" || true; } | awk -v bytes="$bytes" '
 		FNR == NR { for (i = 0; i < $2; i++) marked[$1 + i]; next }
 		{ block = int(($1 - 1) / 4096)
 		  if (block != last || NR == 1) { changed[block]; last = block } }
