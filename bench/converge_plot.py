@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Watches a migration over its control socket and draws it: converge_plot.py SOCKET OUT.svg TITLE
 
-What is left to copy (copied from the socket's progress: of this round, and dirtied since), the
-rate of copying and of dirtying, over time. Ends with the migration."""
+What is left to copy (of this round, and dirtied since), the rates of copying and of dirtying,
+over time, from the socket's progress events. Ends with the migration."""
 import json
 import math
 import socket
@@ -96,8 +96,10 @@ def draw(samples, title):
     step = step / 2 if rate.most / step < 3 else step
     out += rate.ticks([i * step for i in range(int(rate.most / step) + 1)], "MiB/s")
     out.append(left.line([(s["s"], s["left"] / MIB) for s in samples], "#1f4e8c"))
-    out.append(rate.line([(s["s"], s["copy"] / MIB) for s in samples], "#2c7a2c"))
-    out.append(rate.line([(s["s"], s["dirty"] / MIB) for s in samples], "#b3501b"))
+    # At the first sample of a round no rate is known yet.
+    known = [s for s in samples if s["copy"] > 0]
+    out.append(rate.line([(s["s"], s["copy"] / MIB) for s in known], "#2c7a2c"))
+    out.append(rate.line([(s["s"], s["dirty"] / MIB) for s in known], "#b3501b"))
     out.append(f'<text x="{LEFT + 8}" y="{PANELS[0][1] - 8}" fill="#1f4e8c">left to copy</text>')
     out.append(f'<text x="{LEFT + 8}" y="{PANELS[1][1] - 24}" fill="#2c7a2c">copied</text>')
     out.append(f'<text x="{LEFT + 8}" y="{PANELS[1][1] - 8}" fill="#b3501b">dirtied</text>')
