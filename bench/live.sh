@@ -205,6 +205,11 @@ run_mirror() {
 		print (c - b - (b - a) / (before + 1) * took / 1000) / (bytes / 2^30) }')"
 }
 
+# Not by a pipe: grep -q would end it early, and godwit by SIGPIPE.
+knows_guard() {
+	grep -q -- --guard <<<"$("$GODWIT" migrate --help)"
+}
+
 add() {
 	[ -z "${GW_BENCH_ONLY:-}" ] || grep -qE -- "$GW_BENCH_ONLY" <<<"$1: $2" || return 0
 	PLAN+=("$1: $2|$1|$3")
@@ -218,17 +223,17 @@ choose() {
 		add "$load" "no migration" run_none
 		add "$load" "godwit" run_godwit
 		add "$load" "godwit, limit" "run_godwit --bandwidth $LIMIT"
-		if "$GODWIT" migrate --help | grep -q -- --guard; then
+		if knows_guard; then
 			add "$load" "godwit, guard 2x" "run_godwit --guard 2x"
 		fi
 		have qemu-storage-daemon || continue
-		fio --enghelp 2>/dev/null | grep -qw nbd || continue
+		grep -qw nbd <<<"$(fio --enghelp 2>/dev/null)" || continue
 		add "$load" "mirror" "run_mirror background 0"
 		add "$load" "mirror, limit" "run_mirror background $LIMIT"
 		add "$load" "mirror, write-blocking" "run_mirror write-blocking 0"
 		add "$load" "mirror, write-blocking, limit" "run_mirror write-blocking $LIMIT"
 	done
-	"$GODWIT" migrate --help | grep -q -- --guard || note "guard: skipped, this godwit has none"
+	knows_guard || note "guard: skipped, this godwit has none"
 	have qemu-storage-daemon ||
 		note "mirror: skipped, qemu-storage-daemon is not installed (Debian package qemu-system-common)"
 	[ ${#PLAN[@]} -gt 0 ] || die "GW_BENCH_ONLY=$GW_BENCH_ONLY: no such row"
