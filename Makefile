@@ -219,15 +219,13 @@ fuzzers: $(fuzz_bin)
 .PHONY: check check-build check-unit check-prop check-fault check-asan check-fuzz check-cli check-e2e check-vm
 plain_tests = $(unit_bin) $(prop_bin) $(fault_bin)
 run_tests := $(Q)GW_BUILD=$(B) GW_OUT=$(O) tests/run
-# As long as all other tests of its kind together: it runs beside them.
-long_tests = $(filter %/migrate_kill.sh,$(e2e_tests))
 asan_items = $(asan_tests) $(if $(cli_tests),GW_BUILD=$(O)/asan $(cli_tests) GW_BUILD=$(O))
 
 check: ## everything that must pass before a commit: builds, lint, all tests
 	$(Q)tools/setup
 	$(remake) check-build WERROR=1
-	$(run_tests) $(filter-out $(long_tests),$(e2e_tests)) -- tools/lint/run $(plain_tests) \
-		$(asan_items) $(fuzz_bin) $(cli_tests) $(long_tests) $(vm_lanes)
+	$(run_tests) $(e2e_tests) -- tools/lint/run $(plain_tests) $(asan_items) $(fuzz_bin) \
+		$(cli_tests) $(vm_lanes)
 
 check-build: all tests fuzzers $(B)/demo-writer $(B)/lab-agent
 	$(remake) SAN=1 B=$(O)/asan all tests
