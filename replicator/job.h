@@ -56,6 +56,7 @@ struct gw_settings {
 /* The blackout's parts; see struct gw_report_blackout. */
 struct gw_blackout {
 	bool happened;
+	uint64_t armed_ns;		/* the watchdog's deadline counts from here */
 	uint64_t began_ns;
 	uint64_t predicted_ns, total_ns, early_sync_ns, quiesce_ns, drain_ns, copy_ns, flush_ns,
 		verify_ns, commit_ns, switch_ns, user_ns;

@@ -726,7 +726,10 @@ static int quiesce_and_commit(struct gw_job *job)
 	struct gw_blackout *const blackout = &job->blackout;
 	const struct gw_engine_stats before = *gw_engine_stats(job->engine);
 	uint64_t began;
-	int err = gw_handoff_arm(job->handoff, &job->diag);
+	int err;
+
+	blackout->armed_ns = now_ns(job);
+	err = gw_handoff_arm(job->handoff, &job->diag);
 
 	/* They finish what they are at with no limit: that, too, is part of the blackout. */
 	if (err >= 0)
@@ -871,7 +874,7 @@ static int give_back(struct gw_job *job, int err)
 	}
 	/* Whoever noticed first that it took too long: the watchdog, the hand-off or the copy. */
 	if (err == -ETIME && job->diag.exit_code == GW_EXIT_IO &&
-	    now_ns(job) - job->blackout.began_ns >= job->settings.quiesce_deadline_ns)
+	    now_ns(job) - job->blackout.armed_ns >= job->settings.quiesce_deadline_ns)
 		job->diag.exit_code = GW_EXIT_NO_CONVERGENCE;
 	payload = json_object_new_object();
 	gw_json_put_string(payload, "text", "the writers go on on the source");

@@ -46,7 +46,7 @@ struct gw_migration_config {
 	uint64_t exec_timeout_ns;	/* default 30 s */
 	const char *cpus;		/* "0-3,6": the copier runs on these; NULL: on all */
 	bool has_nice;
-	uint32_t nice;			/* with has_nice; else 10 */
+	uint32_t nice;			/* with has_nice; else 5 */
 	const char *throttle_writers;	/* cgroup whose writes to the source may be limited when it does not converge; NULL: none */
 };
 

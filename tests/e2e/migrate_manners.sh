@@ -54,7 +54,7 @@ by_default() {
 	all=$(sed -n 's/^Cpus_allowed_list:[^0-9]*//p' /proc/self/status)
 	nice=$(nice)
 	begin && start --handoff none || return 1
-	of_all_threads $((nice > 10 ? nice : 10)) "$all" || return 1
+	of_all_threads $((nice > 5 ? nice : 5)) "$all" || return 1
 	kill -KILL "$PID"
 	wait "$PID" 2>/dev/null
 	# What was asked for once holds for whoever goes on; and anew.

@@ -79,7 +79,7 @@ const struct gw_option gw_options_migration[] = {
 	{ .name = "cpus", .kind = GW_OPTION_STRING, .argument = "LIST", .offset = AT(config.cpus),
 	  .fallback = "all", .help = "copy on these CPUs only, such as 0-3,6" },
 	{ .name = "nice", .kind = GW_OPTION_STRING, .argument = "N", .offset = AT(nice),
-	  .fallback = "10; while the writers are stopped that of the caller",
+	  .fallback = "5; while the writers are stopped that of the caller",
 	  .help = "nice value of the copier, 0 to 19" },
 	{ .name = "throttle-writers", .kind = GW_OPTION_STRING, .argument = "CGROUP",
 	  .offset = AT(config.throttle_writers), .fallback = "never",
