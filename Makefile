@@ -225,7 +225,7 @@ check: ## everything that must pass before a commit: builds, lint, all tests
 	$(Q)tools/setup
 	$(remake) check-build WERROR=1
 	$(run_tests) $(e2e_tests) -- tools/lint/run $(plain_tests) $(asan_items) $(fuzz_bin) \
-		$(cli_tests) $(vm_lanes)
+		$(cli_tests) $(vm_lanes_of_check)
 
 check-build: all tests fuzzers $(B)/demo-writer $(B)/lab-agent
 	$(remake) SAN=1 B=$(O)/asan all tests
@@ -249,6 +249,8 @@ check-e2e: all $(e2e_bin) ## real block devices, real BPF (root)
 	$(run_tests) $(e2e_tests)
 
 vm_lanes := $(addprefix vm/,$(shell sed -n 's/^\([0-9a-z][^ ]*\).*/\1/p' tests/vm/lanes))
+# The others take too long to be a part of it.
+vm_lanes_of_check := vm/6.1 vm/6.12
 check-vm: lab-tree ## in virtual machines: NVMe drives, several kernels (GW_VM_ONLY=TEST)
 	$(run_tests) $(vm_lanes)
 

@@ -62,7 +62,8 @@ static void name_free(struct gw_check *check, struct gw_row *row)
 		return;
 	}
 	err = gw_journal_read_state(check->state_dir, &state, &diag);
-	if (err == 0 && !state.has_ended) {
+	/* Killed before its first record it had begun nothing. */
+	if (err == 0 && state.has_started && !state.has_ended) {
 		gw_row_unmet(row, "migration %s was begun and has not ended", check->name);
 		gw_row_mend(row, "godwit migrate --continue %s, or godwit cleanup %s, or another "
 			    "--name", check->name, check->name);

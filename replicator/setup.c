@@ -376,6 +376,8 @@ int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config)
 	if (err >= 0)
 		err = gw_journal_create(&job->journal, job->state_dir, &job->diag);
 	job->journal_is_new = err >= 0;
+	if (err >= 0)
+		gw_fault_point("journal-made");
 	if (err >= 0 && getrandom(&job->id, sizeof(job->id), 0) != sizeof(job->id))
 		err = gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EIO, "no random number");
 	if (err >= 0)
