@@ -55,7 +55,7 @@ struct gw_bpf_state {
 	gw_u64 unseen_submissions;
 	gw_u64 coarse_marks;
 	gw_u64 whole_device_marks;	/* user space counts them, when it takes the flags */
-	gw_u64 strays_full;
+	gw_u64 strays_full;		/* writes that no slot and no entry of `strays` stands for */
 	gw_u64 unknown_command;		/* the last of them: opcode, GW_COMMAND_ADMIN, GW_COMMAND_SEEN */
 	gw_u64 reserved;
 };
@@ -208,7 +208,10 @@ struct gw_track_header {
 	gw_u32 nvme_subsystem, nvme_head;
 	gw_u32 nvme_controllers;
 	gw_u32 nvme_controller[8];
-	gw_u64 reserved[8];
+	/* As for the misses, of gw_bpf_state.strays_full. */
+	gw_u64 strays_full_seen;
+	gw_u64 strays_full_grew_ns;
+	gw_u64 reserved[6];
 	char subsystem_nqn[224];
 	char serial[24];
 	char name[64];

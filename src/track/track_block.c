@@ -238,6 +238,38 @@ static void see_misses(struct gw_block_track *block, const uint64_t misses[])
 		block->header->misses_seen[i] = misses[i];
 }
 
+/*
+ * No slot tells of a completion that is lost, if there was no room for the submission's entry.
+ * That the completion is not lost to its three copies is no comfort: not every loss is counted
+ * as a miss. Its marks may come late, so each take is of everything for as long as a miss is
+ * remembered.
+ */
+static bool strays_were_full(struct gw_block_track *block)
+{
+	struct gw_track_header *const header = block->header;
+	const uint64_t now = now_ns();
+	const uint64_t full = __atomic_load_n(&block->state->strays_full, __ATOMIC_SEQ_CST);
+
+	if (full != header->strays_full_seen) {
+		header->strays_full_grew_ns = now;
+		/* Killed in here: stamped before it is said to be seen. */
+		__atomic_store_n(&header->strays_full_seen, full, __ATOMIC_SEQ_CST);
+	}
+	return header->strays_full_grew_ns != 0 &&
+	       now - header->strays_full_grew_ns < MISSES_WINDOW_NS;
+}
+
+static void take_strays_full(struct gw_track *track, struct gw_track_taken *taken)
+{
+	struct gw_block_track *const block = track->impl;
+
+	if (!strays_were_full(block))
+		return;
+	say_why(taken, "more writes in flight than there is room to record");
+	taken->fresh_grains += mark_all_pending(track);
+	__atomic_fetch_add(&block->state->whole_device_marks, 1, __ATOMIC_RELAXED);
+}
+
 /* After the bits were moved: what is counted now was skipped before, or is of the next take. */
 static int take_misses(struct gw_track *track, struct gw_track_taken *taken, struct gw_diag *diag)
 {
@@ -459,6 +491,7 @@ static int block_take(struct gw_track *track, struct gw_track_taken *taken, stru
 	take_flags(track, taken);
 	take_coarse(track, taken);
 	taken->fresh_grains += gw_bitmap_move_all(&track->live, &track->pending);
+	take_strays_full(track, taken);
 	err = take_misses(track, taken, diag);
 	if (err == 0 && now_ns() - block->swept_ns > SWEEP_INTERVAL_NS)
 		err = sweep(track, taken, diag);

@@ -18,9 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <bpf/bpf.h>
+
 #include "track.h"
+#include "track_block.h"
 #include "track_scratch.h"
 
 #ifndef BLOCK_URING_CMD_DISCARD		/* linux/blkdev.h, 6.12 */
@@ -399,6 +403,36 @@ static bool test_drop(void)
 	return tear_down(&f, good);
 }
 
+/* A write whose submission finds no room to be recorded: everything is taken, for a while. */
+static bool test_strays_full(void)
+{
+	struct fixture f;
+	bool good = set_up(&f, true, 4096);
+	struct gw_bpf_slot entry = { 0 };
+	struct gw_track_taken taken;
+	struct timespec now;
+	int strays;
+
+	if (!good)
+		return tear_down(&f, false);
+	strays = ((struct gw_block_track *)f.track->impl)->map_fds[GW_MAP_STRAYS];
+	/* In flight since now; of no sector, so that nobody waits for them. */
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	entry.submitted_ns = (uint64_t)now.tv_sec * 1000000000u;
+	for (entry.holder = 1; entry.holder <= GW_STRAYS_BIOS; entry.holder++)
+		good = good && bpf_map_update_elem(strays, &entry.holder, &entry, BPF_ANY) == 0;
+	good = good && gw_track_take(f.track, &taken, &diag) == 0 && !taken.whole_device &&
+	       do_write(&f, f.scratch.fd, 0, 4096);
+	/* Not only the first take: the write that is not recorded could end after it. */
+	for (int i = 0; i < 2 && good; i++) {
+		good = gw_track_take(f.track, &taken, &diag) == 0 && taken.whole_device &&
+		       strstr(taken.why, "in flight") != NULL &&
+		       gw_bitmap_count(&f.track->pending) == DEVICE_GRAINS;
+		gw_bitmap_clear(&f.track->pending, (struct gw_run){ 0, DEVICE_GRAINS });
+	}
+	return tear_down(&f, good);
+}
+
 /* Writers at full speed, takes in a loop: in the end each written grain was taken. */
 struct writer {
 	struct fixture *f;
@@ -530,6 +564,7 @@ int main(void)
 	report(test_other_disk(), "another disk's writes are not marked, reads neither");
 	report(test_partition(), "a partition: its sectors, from its start");
 	report(test_drop(), "dropped marks are gone");
+	report(test_strays_full(), "no room to record what is in flight: everything is taken");
 	report(test_exchanged(), "an exchanged disk is noticed");
 	free(buffer);
 	return failures > 0 ? 1 : 0;
