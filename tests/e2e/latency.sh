@@ -29,8 +29,10 @@ saw() {
 		reads, writes = (sum(line[kind]["count"] for line in lines) for kind in ("read", "write"))
 		copier, not_timed, missed = (sum(line[key] for line in lines)
 		                             for key in ("copier_ios", "not_timed_ios", "missed"))
-		def near(count, wanted):    # the kernel says how many it kept from the program
-		    return wanted - missed <= count <= wanted
+		# The kernel says how many it kept from the program; of completions that interrupt
+		# some threads it keeps, uncounted, a queue's worth at a time.
+		def near(count, wanted):
+		    return wanted * 0.96 - missed <= count <= wanted
 		if not eval(sys.argv[2]):
 		    print("# does not hold:", sys.argv[2])
 		    print(f"# reads {reads}, writes {writes}, copier {copier}, not timed {not_timed}, missed {missed}")

@@ -74,6 +74,21 @@ static const char *loop_on(const char *options, const char *path)
 	return loop;
 }
 
+/*
+ * A device that a test may detach and attach again: whoever else looks for a free one meanwhile
+ * finds the other one first, which has a lower number.
+ */
+static const char *loop_to_swap(uint64_t bytes)
+{
+	const char *loop;
+	char spare[64];
+
+	cr_assert_eq(run(spare, sizeof(spare), "losetup -f --show %s", file_of("spare", MIB)), 0);
+	loop = loop_on("", file_of("a", bytes));
+	cr_assert_eq(run(NULL, 0, "losetup -d %s", spare), 0);
+	return loop;
+}
+
 static const char *mount_of(const char *dev, const char *name)
 {
 	char *const path = mounts[mount_count];
@@ -254,7 +269,7 @@ Test(blkinfo, refuses_what_is_no_node)
 
 Test(blkinfo, check_same_notices_another_disk)
 {
-	const char *const loop = loop_on("", file_of("a", 8 * MIB));
+	const char *const loop = loop_to_swap(8 * MIB);
 	const struct gw_node node = look(loop);
 	struct gw_diag diag = { 0 };
 
@@ -291,7 +306,7 @@ Test(blkinfo, check_same_notices_other_sectors)
 
 Test(blkinfo, check_same_notices_a_partition_that_moved_or_went)
 {
-	const char *const loop = loop_on("", file_of("a", 16 * MIB));
+	const char *const loop = loop_to_swap(16 * MIB);
 	const struct gw_node node = look(partition_of(loop, 1, 2048, 4096));
 
 	cr_assert_eq(gw_node_check_same(&node, NULL), 0);
