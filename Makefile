@@ -67,7 +67,9 @@ program_src := $(call sources,tests/prop/*.c) $(call sources,tests/fault/*.c) \
 fuzz_src := $(call sources,tests/fuzz/fuzz_*.c)
 man_src := $(call sources,docs/man/*.scd)
 cli_tests := $(filter-out %/lib.sh,$(call sources,tests/cli/*.sh))
-e2e_tests := $(filter-out %/lib.sh,$(call sources,tests/e2e/*.sh))
+# The longest first: what is left for the end are short ones.
+e2e_kill := tests/e2e/migrate_kill.sh
+e2e_tests := $(e2e_kill) $(filter-out %/lib.sh $(e2e_kill),$(call sources,tests/e2e/*.sh))
 
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(1))

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.bash"
 
 KILLS=${GW_KILLS:-200}
-CHAINS=${GW_KILL_CHAINS:-8}	# of five kills into one migration, beside those
+CHAINS=${GW_KILL_CHAINS:-4}	# of five kills into one migration, beside those
 LANES=${GW_KILL_LANES:-3}
 SEED=${GW_SEED:-$$}
 AS=()				# exec: the process itself, without a shell around it
