@@ -56,6 +56,8 @@
 #define NVME_CSTS_NSSRO          0x10u
 
 #define NVME_VERSION_1_3 0x00010300u
+#define NVME_VERSION_1_4 0x00010400u
+#define NVME_VERSION_2_0 0x00020000u
 #define NVME_VERSION_2_1 0x00020100u
 
 /* ---- Submission and completion queue entries (4.1, 4.2) ------------------------------------- */

@@ -276,14 +276,15 @@ void gw_client_create_queues(struct gw_client *client, uint32_t io_queues)
 
 static void set_vectors(struct gw_client *client)
 {
-	const uint32_t set[5] = { sizeof(set), 0x24, 2, 0, GW_CLIENT_QUEUES + 1 };
+	uint32_t info[4] = { sizeof(info), 0, 2 }, set[5] = { sizeof(set), 0x24, 2 };
 
-	for (uint32_t i = 0; i <= GW_CLIENT_QUEUES; i++) {
+	assert(gw_client_call(client, 7, info, sizeof(info), NULL, 0, info, sizeof(info)) == 16);
+	set[4] = info[3] < GW_CLIENT_QUEUES + 1 ? info[3] : GW_CLIENT_QUEUES + 1;
+	for (uint32_t i = 0; i < set[4]; i++) {
 		client->vector_fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		assert(client->vector_fd[i] >= 0);
 	}
-	assert(gw_client_call(client, 8, set, sizeof(set), client->vector_fd, GW_CLIENT_QUEUES + 1,
-			      NULL, 0) == 0);
+	assert(gw_client_call(client, 8, set, sizeof(set), client->vector_fd, set[4], NULL, 0) == 0);
 }
 
 void gw_client_start(struct gw_client *client, uint32_t io_queues)

@@ -24,51 +24,12 @@
 
 #include "dma_map.h"
 #include "err.h"
+#include "ssd_config.h"
 #include "ssd_ns.h"
 
-#define GW_PCI_VENDOR 0x1234u
-#define GW_PCI_DEVICE 0x4757u
-#define GW_SSD_QUEUES_MAX 32u		/* I/O queue pairs of a controller */
-#define GW_SSD_VECTORS (GW_SSD_QUEUES_MAX + 1)
-#define GW_SSD_MQES 1023u		/* 0-based */
-#define GW_SSD_PAGE_BYTES 4096u		/* CC.MPS 0 is all there is */
-#define GW_SSD_MDTS 8u			/* 2^8 pages: 1 MiB */
-#define GW_SSD_XFER_BYTES_MAX (GW_SSD_PAGE_BYTES << GW_SSD_MDTS)
 #define GW_SSD_PIECES_MAX ((1u << GW_SSD_MDTS) + 1)
-#define GW_SSD_AERS_MAX 8u
 #define GW_SSD_EVENTS_MAX 32u
-#define GW_SSD_NAMESPACES_MAX 32u
-#define GW_SSD_CONTROLLERS_MAX 16u
-#define GW_SSD_ERRORS_MAX 64u		/* entries of the error log */
-#define GW_SSD_COPY_RANGES_MAX 128u
-#define GW_SSD_CDQS_MAX 8u
-#define GW_SSD_TRACK_RANGES_MAX 128u
 #define GW_STATE_BYTES_MAX (64u << 10)	/* of a controller state */
-
-/* ---- Configuration ----------------------------------------------------------------------------- */
-
-/* The limits of live migration that Identify names (8.1 of the dossier; Base 8.1.12). */
-struct gw_lm_limits {
-	uint16_t cdqs, cdqs_subsystem;		/* MCUDMQ, MNSUDMQ */
-	uint16_t pages_max;			/* MCDQPC; 0: not reported */
-	uint16_t ranges_max, ranges_subsystem;	/* MCMR, NMCMR; 0: not reported */
-	uint16_t track_ranges, track_ranges_subsystem;	/* CMMRTD, NMMRTD */
-	uint8_t granularity_min, granularity_max;	/* MINMRTG, MAXMRTG */
-};
-
-struct gw_ssd_config {
-	char serial[21], model[41], firmware[9], nqn[224];
-	uint64_t namespace_bytes;	/* of the first one, where there is none yet */
-	uint64_t capacity_bytes;
-	uint64_t cache_bytes;		/* of each namespace */
-	uint8_t lbads;
-	bool has_migration;		/* the first controller manages migrations */
-	bool is_merging;		/* neighbouring changes become one entry of the log */
-	uint32_t unit_blocks;		/* TLBAAG */
-	struct gw_lm_limits lm;
-};
-
-void gw_ssd_config_init(struct gw_ssd_config *config);
 
 /* ---- Port --------------------------------------------------------------------------------------- */
 
@@ -80,6 +41,7 @@ struct gw_port {
 	struct gw_dma_map map;
 	pthread_mutex_t lock;		/* of all below */
 	uint8_t config[4096];		/* PCI configuration space */
+	uint32_t vectors;		/* that there are: what the first controller behind it had */
 	int vector_fd[GW_SSD_VECTORS];	/* eventfds; -1: none */
 	bool is_owed[GW_SSD_VECTORS];	/* an interrupt that found no eventfd */
 	atomic_bool is_bus_master;	/* else no DMA: of the command register */
@@ -182,7 +144,7 @@ struct gw_ctrl {
 	struct gw_subsys *ss;
 	struct gw_port *port;
 	uint16_t cntlid;
-	uint32_t index;			/* in ss->ctrl: cntlid - 1 */
+	uint32_t index;			/* in ss->ctrl */
 	bool is_manager;
 	bool has_thread;
 	pthread_t thread;
@@ -231,7 +193,7 @@ void gw_ctrl_wake(struct gw_ctrl *c);
 /* BAR 0. bytes is 4 or 8, offset a multiple of it. */
 uint64_t gw_ctrl_read(struct gw_ctrl *c, uint32_t offset, uint32_t bytes);
 void gw_ctrl_write(struct gw_ctrl *c, uint32_t offset, uint64_t value, uint32_t bytes);
-uint64_t gw_ctrl_cap(void);
+uint64_t gw_ctrl_cap(const struct gw_ctrl *c);
 uint32_t gw_ctrl_version(const struct gw_ctrl *c);
 /* Reports an event; c->lock is held by the caller. */
 void gw_ctrl_event_locked(struct gw_ctrl *c, uint32_t dw0, uint32_t dw1);
@@ -277,7 +239,7 @@ uint16_t gw_admin_execute(struct gw_cmd *cmd);
 uint16_t gw_identify(struct gw_cmd *cmd);
 uint16_t gw_features_set(struct gw_cmd *cmd);
 uint16_t gw_features_get(struct gw_cmd *cmd);
-void gw_features_init(struct gw_features *feature);
+void gw_features_init(const struct gw_ssd_config *config, struct gw_features *feature);
 uint16_t gw_log_page(struct gw_cmd *cmd);
 uint16_t gw_admin_format(struct gw_cmd *cmd);
 uint16_t gw_admin_sanitize(struct gw_cmd *cmd);
@@ -381,6 +343,8 @@ uint64_t gw_subsys_power_cut(struct gw_subsys *ss, uint64_t torn_seed);
 /* ns_lock is held. Return: NULL: no such namespace, or not attached to c (NULL: to anyone). */
 struct gw_ns *gw_subsys_find(struct gw_subsys *ss, const struct gw_ctrl *c, uint32_t nsid);
 uint64_t gw_subsys_used_bytes(const struct gw_subsys *ss);
+/* Return: NULL: no such controller. */
+struct gw_ctrl *gw_subsys_controller(struct gw_subsys *ss, uint16_t cntlid);
 /* Every controller in the mask hears that a namespace changed. */
 void gw_subsys_changed(struct gw_subsys *ss, uint64_t mask, uint32_t nsid);
 

@@ -11,7 +11,7 @@ static uint16_t async_event(struct gw_cmd *cmd)
 	uint16_t status = NVME_SC_ASYNC_LIMIT;
 
 	pthread_mutex_lock(&c->lock);
-	if (cmd->generation == c->generation && c->aers < GW_SSD_AERS_MAX) {
+	if (cmd->generation == c->generation && c->aers < c->ss->config.limits.events) {
 		c->aer[c->aers++] = cmd->sqe.cid;
 		cmd->is_kept = true;
 		status = NVME_SC_SUCCESS;
@@ -49,14 +49,14 @@ static uint16_t abort_command(struct gw_cmd *cmd)
 
 static uint16_t track_send(struct gw_cmd *cmd)
 {
-	switch (cmd->sqe.cdw10 & 0xff) {
-	case NVME_TRACK_LOG:
+	const uint8_t trattr = cmd->ctrl->ss->config.trattr;
+	const uint32_t select = cmd->sqe.cdw10 & 0xff;
+
+	if (select == NVME_TRACK_LOG && (trattr & NVME_TRATTR_USER_DATA) != 0)
 		return gw_cdq_track(cmd);
-	case NVME_TRACK_MEMORY:
+	if (select == NVME_TRACK_MEMORY && (trattr & NVME_TRATTR_MEMORY) != 0)
 		return gw_track_send(cmd);
-	default:
-		return NVME_SC_INVALID_FIELD;
-	}
+	return NVME_SC_INVALID_FIELD;
 }
 
 /* What only the controller that manages migrations knows (Base 8.1.12). */
@@ -80,6 +80,8 @@ static uint16_t execute_migration(struct gw_cmd *cmd)
 
 uint16_t gw_admin_execute(struct gw_cmd *cmd)
 {
+	if (!gw_ssd_config_has(&cmd->ctrl->ss->config, true, cmd->sqe.opcode))
+		return NVME_SC_INVALID_OPCODE;
 	switch (cmd->sqe.opcode) {
 	case GW_NVME_DELETE_SQ:
 		return gw_queue_delete_sq(cmd);

@@ -10,23 +10,22 @@
 
 /* ---- Registers ----------------------------------------------------------------------------------- */
 
-uint64_t gw_ctrl_cap(void)
+uint64_t gw_ctrl_cap(const struct gw_ctrl *c)
 {
-	return (uint64_t)GW_SSD_MQES | NVME_CAP_CQR | UINT64_C(20) << NVME_CAP_TO_SHIFT |
+	return (c->ss->config.limits.queue_entries - 1) | NVME_CAP_CQR | UINT64_C(20) << NVME_CAP_TO_SHIFT |
 	       NVME_CAP_CSS_NVM;
 }
 
 uint32_t gw_ctrl_version(const struct gw_ctrl *c)
 {
-	(void)c;
-	return NVME_VERSION_2_1;
+	return c->ss->config.version;
 }
 
 static uint64_t read_register(const struct gw_ctrl *c, uint32_t offset)
 {
 	switch (offset) {
 	case NVME_REG_CAP:
-		return gw_ctrl_cap();
+		return gw_ctrl_cap(c);
 	case NVME_REG_VS:
 		return gw_ctrl_version(c);
 	case NVME_REG_CC:
@@ -79,7 +78,7 @@ static void reset_locked(struct gw_ctrl *c)
 	c->events = 0;
 	c->masked_events = 0;
 	c->changed_namespaces = 0;
-	gw_features_init(&c->feature);
+	gw_features_init(&c->ss->config, &c->feature);
 	pthread_cond_broadcast(&c->wake);
 }
 
@@ -485,7 +484,7 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 	}
 	c->ss = ss;
 	c->index = ss->ctrls;
-	c->cntlid = (uint16_t)(ss->ctrls + 1);
+	c->cntlid = gw_ssd_config_cntlid(&ss->config, c->index);
 	c->is_manager = ss->config.has_migration && ss->ctrls == 0;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->track.lock, NULL);
@@ -493,7 +492,7 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	gw_features_init(&c->feature);
+	gw_features_init(&c->ss->config, &c->feature);
 	c->counters.power_cycles = 1;
 	ss->ctrl[ss->ctrls++] = c;
 	return c;

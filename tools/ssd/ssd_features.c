@@ -13,13 +13,13 @@
 #define PER_NAMESPACE 0x2u
 #define HOST_BEHAVIOR_BYTES 512u
 
-void gw_features_init(struct gw_features *feature)
+void gw_features_init(const struct gw_ssd_config *config, struct gw_features *feature)
 {
 	memset(feature, 0, sizeof(*feature));
 	feature->arbitration = 3;	/* bursts of 8 */
 	feature->temperature = 343;
 	feature->write_cache = 1;
-	feature->queues = GW_SSD_QUEUES_MAX - 1;
+	feature->queues = (uint16_t)(config->limits.io_queues - 1);
 	for (uint32_t i = 0; i < GW_SSD_VECTORS; i++)
 		feature->vector[i] = i;
 	feature->timestamp_at_ns = gw_now_ns(&gw_clock_monotonic);
@@ -65,8 +65,8 @@ static uint16_t set_queues(struct gw_cmd *cmd)
 		if (c->sq[i].is_live || c->cq[i].is_live)
 			return NVME_SC_COMMAND_SEQUENCE;
 	}
-	if (granted > GW_SSD_QUEUES_MAX - 1)
-		granted = GW_SSD_QUEUES_MAX - 1;
+	if (granted > c->ss->config.limits.io_queues - 1)
+		granted = c->ss->config.limits.io_queues - 1;
 	c->feature.queues = (uint16_t)granted;
 	cmd->dw0 = granted | granted << 16;
 	return NVME_SC_SUCCESS;
@@ -77,7 +77,7 @@ static uint16_t vector_of(struct gw_cmd *cmd, uint32_t **value)
 {
 	const uint32_t vector = cmd->sqe.cdw11 & 0xffff;
 
-	if (vector >= GW_SSD_VECTORS)
+	if (vector >= cmd->ctrl->ss->config.limits.vectors)
 		return NVME_SC_INVALID_FIELD;
 	*value = &cmd->ctrl->feature.vector[vector];
 	return NVME_SC_SUCCESS;
@@ -177,6 +177,9 @@ static uint16_t get_data(struct gw_cmd *cmd, uint8_t fid)
 
 static bool is_known(struct gw_ctrl *c, uint8_t fid)
 {
+	if ((fid == NVME_FID_TIMESTAMP && (c->ss->config.oncs & NVME_ONCS_TIMESTAMP) == 0) ||
+	    (fid == NVME_FID_HOST_BEHAVIOR && gw_ctrl_version(c) < NVME_VERSION_1_4))
+		return false;
 	return plain(&c->feature, fid) != NULL || fid == NVME_FID_QUEUES || fid == NVME_FID_VECTOR ||
 	       fid == NVME_FID_TIMESTAMP || fid == NVME_FID_HOST_BEHAVIOR ||
 	       fid == NVME_FID_HOST_ID || (fid == NVME_FID_CDQ && c->is_manager);
@@ -235,7 +238,7 @@ static uint16_t get_value(struct gw_cmd *cmd, struct gw_features *feature, uint8
 	} else if (fid == NVME_FID_VECTOR) {
 		const uint32_t vector = cmd->sqe.cdw11 & 0xffff;
 
-		if (vector >= GW_SSD_VECTORS)
+		if (vector >= cmd->ctrl->ss->config.limits.vectors)
 			return NVME_SC_INVALID_FIELD;
 		cmd->dw0 = feature->vector[vector];
 	} else if (value != NULL) {
@@ -277,7 +280,7 @@ uint16_t gw_features_get(struct gw_cmd *cmd)
 		return get_current(cmd, fid);
 	case SELECT_DEFAULT:
 	case SELECT_SAVED:		/* none is saved: then it is the default */
-		gw_features_init(&defaults);
+		gw_features_init(&cmd->ctrl->ss->config, &defaults);
 		return get_value(cmd, &defaults, fid);
 	case SELECT_SUPPORTED:
 		cmd->dw0 = CHANGEABLE | (fid == NVME_FID_ERROR_RECOVERY ? PER_NAMESPACE : 0);

@@ -32,14 +32,20 @@ static void put_capacity(uint8_t field[16], uint64_t bytes)
 	memcpy(field, &bytes, sizeof(bytes));
 }
 
-static void fill_migration(struct nvme_id_ctrl *id, const struct gw_lm_limits *lm)
+static void fill_migration(struct nvme_id_ctrl *id, const struct gw_ssd_config *config)
 {
+	const struct gw_lm_limits *lm = &config->lm;
+
 	id->oacs |= NVME_OACS_HMLMS;
-	id->cmmrtd = lm->track_ranges;
-	id->nmmrtd = lm->track_ranges_subsystem;
-	id->minmrtg = lm->granularity_min;
-	id->maxmrtg = lm->granularity_max;
-	id->trattr = NVME_TRATTR_MEMORY | NVME_TRATTR_USER_DATA;
+	id->trattr = config->trattr;
+	if ((config->trattr & NVME_TRATTR_MEMORY) != 0) {
+		id->cmmrtd = lm->track_ranges;
+		id->nmmrtd = lm->track_ranges_subsystem;
+		id->minmrtg = lm->granularity_min;
+		id->maxmrtg = lm->granularity_max;
+	}
+	if ((config->trattr & NVME_TRATTR_USER_DATA) == 0)
+		return;
 	id->mcudmq = lm->cdqs;
 	id->mnsudmq = lm->cdqs_subsystem;
 	id->mcmr = lm->ranges_max;
@@ -51,15 +57,27 @@ static void fill_command_set(struct nvme_id_ctrl *id, const struct gw_ssd_config
 {
 	id->sqes = 0x66;
 	id->cqes = 0x44;
-	id->nn = GW_SSD_NAMESPACES_MAX;
-	id->mnan = GW_SSD_NAMESPACES_MAX;
-	id->oncs = NVME_ONCS_COMPARE | NVME_ONCS_WRITE_UNCORRECTABLE | NVME_ONCS_DSM |
-		   NVME_ONCS_WRITE_ZEROES | NVME_ONCS_TIMESTAMP | NVME_ONCS_VERIFY | NVME_ONCS_COPY;
-	id->fuses = NVME_FUSES_COMPARE_WRITE;
-	id->vwc = NVME_VWC_FLUSH_ALL | (config->cache_bytes > 0 ? NVME_VWC_PRESENT : 0);
-	id->acwu = 255;
-	id->ocfs = 0x1;			/* copy descriptor format 0 */
+	id->nn = config->limits.namespaces;
+	id->oncs = config->oncs;
+	id->fuses = config->fuses;
+	id->vwc = (config->version >= NVME_VERSION_1_4 ? NVME_VWC_FLUSH_ALL : 0) | (config->cache_bytes > 0 ? NVME_VWC_PRESENT : 0);
+	if (config->fuses != 0)
+		id->acwu = (uint16_t)(config->limits.atomic_blocks - 1);
+	if ((config->oncs & NVME_ONCS_COPY) != 0)
+		id->ocfs = 0x1;		/* copy descriptor format 0 */
 	memcpy(id->subnqn, config->nqn, strlen(config->nqn));
+}
+
+/* What came after NVMe 1.3. */
+static void fill_newer(struct nvme_id_ctrl *id, const struct gw_ssd_config *config)
+{
+	if (config->version < NVME_VERSION_1_4)
+		return;
+	id->ctratt |= 0x40;		/* any command keeps alive */
+	id->cntrltype = 1;		/* I/O */
+	id->mnan = config->limits.namespaces;
+	if (config->version >= NVME_VERSION_2_1)
+		id->cqt = 1;
 }
 
 /* CNS 01h */
@@ -68,36 +86,37 @@ static void fill_controller(struct gw_ctrl *c, struct nvme_id_ctrl *id)
 	const struct gw_ssd_config *config = &c->ss->config;
 	const uint64_t used = gw_subsys_used_bytes(c->ss);
 
-	id->vid = GW_PCI_VENDOR;
-	id->ssvid = GW_PCI_VENDOR;
+	id->vid = config->pci_vendor;
+	id->ssvid = config->pci_vendor;
+	for (int i = 0; i < 3; i++)
+		id->ieee[i] = (uint8_t)(config->oui >> 8 * i);
 	put_text(id->sn, sizeof(id->sn), config->serial);
 	put_text(id->mn, sizeof(id->mn), config->model);
 	put_text(id->fr, sizeof(id->fr), config->firmware);
 	id->rab = 6;
 	id->cmic = c->ss->ctrls > 1 ? NVME_CMIC_CONTROLLERS : 0;
-	id->mdts = GW_SSD_MDTS;
+	id->mdts = (uint8_t)__builtin_ctzll(config->limits.xfer_bytes / GW_SSD_PAGE_BYTES);
 	id->cntlid = c->cntlid;
 	id->ver = gw_ctrl_version(c);
 	id->oaes = NVME_OAES_NAMESPACE;
-	id->ctratt = 0x41;		/* 128-bit host identifier; any command keeps alive */
-	id->cntrltype = 1;		/* I/O */
-	id->oacs = NVME_OACS_FORMAT | NVME_OACS_NAMESPACES | NVME_OACS_LBA_STATUS;
+	id->ctratt = 0x1;		/* 128-bit host identifier */
+	id->oacs = config->oacs;
 	id->acl = 3;
-	id->aerl = GW_SSD_AERS_MAX - 1;
+	id->aerl = (uint8_t)(config->limits.events - 1);
 	id->frmw = 0x3;			/* one slot, read only */
 	id->lpa = NVME_LPA_EFFECTS | NVME_LPA_EXTENDED;
-	id->elpe = GW_SSD_ERRORS_MAX - 1;
+	id->elpe = (uint8_t)(config->limits.errors - 1);
 	id->wctemp = 343;
 	id->cctemp = 353;
 	put_capacity(id->tnvmcap, config->capacity_bytes);
 	put_capacity(id->unvmcap, config->capacity_bytes - used);
 	id->kas = 10;
-	id->sanicap = NVME_SANICAP_CRYPTO | NVME_SANICAP_BLOCK;
-	id->cqt = 1;
+	id->sanicap = config->sanicap;
 	id->psd[0].max_power = 2500;
 	fill_command_set(id, config);
+	fill_newer(id, config);
 	if (c->is_manager)
-		fill_migration(id, &config->lm);
+		fill_migration(id, config);
 }
 
 static void fill_formats(struct nvme_id_ns *id)
@@ -119,23 +138,40 @@ static void fill_namespace(const struct gw_subsys *ss, struct gw_ns *ns, struct 
 	id->flbas = ns->lbads == 12 ? 1 : 0;
 	id->nmic = ss->ctrls > 1 ? NVME_NMIC_SHARED : 0;
 	id->dlfeat = NVME_DLFEAT_ZEROES | NVME_DLFEAT_WRITE_ZEROES;
-	id->mssrl = 0xffff;
-	id->mcl = 0xffff;
-	id->msrc = GW_SSD_COPY_RANGES_MAX - 1;
-	id->nacwu = 0;
+	if ((ss->config.oncs & NVME_ONCS_COPY) != 0) {
+		id->mssrl = (uint16_t)ss->config.limits.copy_blocks;
+		id->mcl = ss->config.limits.copy_blocks;
+		id->msrc = (uint8_t)(ss->config.limits.copy_ranges - 1);
+	}
 	put_capacity(id->nvmcap, ns->bytes);
 	memcpy(id->nguid, ns->nguid, sizeof(id->nguid));
+	memcpy(id->eui64, ns->eui64, sizeof(id->eui64));
 	fill_formats(id);
 }
 
-/* CNS 03h: EUI-64 there is none; the NGUID, and the command set. */
-static void fill_descriptors(const struct gw_ns *ns, uint8_t *bytes)
+/* One that is all zeroes is none. Return: where the next one goes. */
+static uint8_t *put_descriptor(uint8_t *at, uint8_t type, const uint8_t *value, uint8_t bytes)
 {
-	bytes[0] = 2;			/* NGUID */
-	bytes[1] = sizeof(ns->nguid);
-	memcpy(bytes + 4, ns->nguid, sizeof(ns->nguid));
-	bytes[20] = 4;			/* command set: NVM */
-	bytes[21] = 1;
+	static const uint8_t none[16];
+
+	if (memcmp(value, none, bytes) == 0)
+		return at;
+	at[0] = type;
+	at[1] = bytes;
+	memcpy(at + 4, value, bytes);
+	return at + 4 + bytes;
+}
+
+/* CNS 03h: what there is of EUI-64, NGUID and UUID, and the command set. */
+static void fill_descriptors(const struct gw_subsys *ss, const struct gw_ns *ns, uint8_t *bytes)
+{
+	bytes = put_descriptor(bytes, 1, ns->eui64, sizeof(ns->eui64));
+	bytes = put_descriptor(bytes, 2, ns->nguid, sizeof(ns->nguid));
+	bytes = put_descriptor(bytes, 3, ns->uuid, sizeof(ns->uuid));
+	if (ss->config.version >= NVME_VERSION_2_0) {
+		bytes[0] = 4;		/* command set: NVM */
+		bytes[1] = 1;
+	}
 }
 
 /* Lists of namespaces after the one that is named, ascending (CNS 02h, 07h, 10h). */
@@ -175,7 +211,7 @@ static uint16_t fill_of_namespace(struct gw_cmd *cmd, uint8_t cns, union identif
 		fill_formats(&out->ns);
 		return NVME_SC_SUCCESS;
 	}
-	if (cmd->sqe.nsid == 0 || cmd->sqe.nsid > GW_SSD_NAMESPACES_MAX)
+	if (cmd->sqe.nsid == 0 || cmd->sqe.nsid > ss->config.limits.namespaces)
 		return NVME_SC_INVALID_NAMESPACE;
 	/* One that is not active has a structure of zeroes. */
 	if (ns == NULL)
@@ -188,7 +224,7 @@ static uint16_t fill_of_namespace(struct gw_cmd *cmd, uint8_t cns, union identif
 		fill_namespace(ss, ns, &out->ns);
 		break;
 	case NVME_CNS_NAMESPACE_DESCRIPTORS:
-		fill_descriptors(ns, out->bytes);
+		fill_descriptors(ss, ns, out->bytes);
 		break;
 	case NVME_CNS_COMMAND_SET_NAMESPACE:
 		out->ns_nvm.tlbaag = ss->config.unit_blocks;
@@ -262,6 +298,13 @@ static uint16_t fill(struct gw_cmd *cmd, uint8_t cns, union identify *out)
 	}
 }
 
+/* Structures that came with NVMe 2.0 and after. */
+static bool is_newer(uint8_t cns)
+{
+	return (cns >= NVME_CNS_COMMAND_SET_NAMESPACE && cns <= NVME_CNS_INDEPENDENT_NAMESPACE) ||
+	       cns == NVME_CNS_COMMAND_SETS || cns == NVME_CNS_STATE_FORMATS;
+}
+
 uint16_t gw_identify(struct gw_cmd *cmd)
 {
 	const uint8_t cns = (uint8_t)cmd->sqe.cdw10, csi = (uint8_t)(cmd->sqe.cdw11 >> 24);
@@ -271,7 +314,7 @@ uint16_t gw_identify(struct gw_cmd *cmd)
 	union identify out;
 	uint16_t status;
 
-	if (has_csi && csi != 0)
+	if ((has_csi && csi != 0) || (is_newer(cns) && gw_ctrl_version(cmd->ctrl) < NVME_VERSION_2_0))
 		return NVME_SC_INVALID_FIELD;
 	memset(&out, 0, sizeof(out));
 	pthread_rwlock_rdlock(&cmd->ctrl->ss->ns_lock);

@@ -8,8 +8,6 @@
 #define FUA (1u << 30)
 #define ZEROES_DEALLOCATE (1u << 25)
 #define COPY_ENTRY_BYTES 32u
-#define COPY_BLOCKS_MAX 0xffffu		/* MSSRL, MCL */
-#define FUSED_BLOCKS_MAX 256u		/* ACWU */
 
 /* A command's range, checked. bytes_max 0: it carries no data. */
 static uint16_t check_range(const struct gw_ns *ns, const struct gw_nvme_sqe *sqe, uint64_t bytes_max)
@@ -196,19 +194,19 @@ _Static_assert(sizeof(struct copy_entry) == COPY_ENTRY_BYTES, "NVM 1.2 3.3.2");
 static uint16_t check_copy(const struct gw_cmd *cmd, const struct gw_ns *ns,
 			   const struct copy_entry *entry, uint32_t entries)
 {
-	const uint64_t target = gw_nvme_first(&cmd->sqe);
+	const uint64_t target = gw_nvme_first(&cmd->sqe), most = cmd->ctrl->ss->config.limits.copy_blocks;
 	uint64_t total = 0;
 
 	for (uint32_t i = 0; i < entries; i++) {
 		const uint64_t count = entry[i].nlb + UINT64_C(1);
 
-		if (count > COPY_BLOCKS_MAX)
+		if (count > most)
 			return NVME_SC_COPY_SIZE_LIMIT;
 		if (entry[i].slba > ns->blocks || count > ns->blocks - entry[i].slba)
 			return NVME_SC_LBA_OUT_OF_RANGE;
 		total += count;
 	}
-	if (total > COPY_BLOCKS_MAX)
+	if (total > most)
 		return NVME_SC_COPY_SIZE_LIMIT;
 	return target > ns->blocks || total > ns->blocks - target ? NVME_SC_LBA_OUT_OF_RANGE :
 								    NVME_SC_SUCCESS;
@@ -247,7 +245,7 @@ static uint16_t do_copy(struct gw_cmd *cmd, struct gw_ns *ns)
 
 	if ((cmd->sqe.cdw12 >> 8 & 0xf) != 0)
 		return NVME_SC_INVALID_FIELD;
-	if (entries > GW_SSD_COPY_RANGES_MAX)
+	if (entries > cmd->ctrl->ss->config.limits.copy_ranges)
 		return NVME_SC_COPY_SIZE_LIMIT;
 	status = gw_xfer_from_host(cmd, entry, entries * sizeof(entry[0]));
 	if (status == NVME_SC_SUCCESS)
@@ -266,6 +264,8 @@ static uint16_t do_copy(struct gw_cmd *cmd, struct gw_ns *ns)
 
 static uint16_t execute_one(struct gw_cmd *cmd, struct gw_ns *ns)
 {
+	if (!gw_ssd_config_has(&cmd->ctrl->ss->config, false, cmd->sqe.opcode))
+		return NVME_SC_INVALID_OPCODE;
 	switch (cmd->sqe.opcode) {
 	case GW_NVME_FLUSH:
 		return write_status(gw_ns_flush(ns));
@@ -297,10 +297,10 @@ static uint16_t execute_pair(struct gw_cmd *cmd, const struct gw_nvme_sqe *secon
 	const struct gw_nvme_sqe first = cmd->sqe;
 	uint16_t status;
 
-	if (first.opcode != GW_NVME_COMPARE || second->opcode != GW_NVME_WRITE ||
+	if (cmd->ctrl->ss->config.fuses == 0 || first.opcode != GW_NVME_COMPARE || second->opcode != GW_NVME_WRITE ||
 	    first.nsid != second->nsid || gw_nvme_first(&first) != gw_nvme_first(second) ||
 	    gw_nvme_count(&first) != gw_nvme_count(second) ||
-	    gw_nvme_count(&first) > FUSED_BLOCKS_MAX) {
+	    gw_nvme_count(&first) > cmd->ctrl->ss->config.limits.atomic_blocks) {
 		*status_second = NVME_SC_INVALID_FIELD;
 		return NVME_SC_INVALID_FIELD;
 	}

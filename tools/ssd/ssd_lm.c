@@ -15,9 +15,9 @@
 
 struct gw_ctrl *gw_lm_find(struct gw_subsys *ss, uint16_t cntlid)
 {
-	if (cntlid == 0 || cntlid > ss->ctrls || ss->ctrl[cntlid - 1]->is_manager)
-		return NULL;
-	return ss->ctrl[cntlid - 1];
+	struct gw_ctrl *c = gw_subsys_controller(ss, cntlid);
+
+	return c == NULL || c->is_manager ? NULL : c;
 }
 
 bool gw_lm_any_suspended(struct gw_subsys *ss)

@@ -51,7 +51,7 @@ static void fill_smart(const struct gw_ctrl *c, struct nvme_log_smart *smart)
 /* The newest first. */
 static void fill_errors(const struct gw_ctrl *c, struct nvme_log_error_entry *entry)
 {
-	for (uint64_t i = 0; i < c->errors && i < GW_SSD_ERRORS_MAX; i++)
+	for (uint64_t i = 0; i < c->errors && i < c->ss->config.limits.errors; i++)
 		entry[i] = c->error[(c->errors - 1 - i) % GW_SSD_ERRORS_MAX];
 }
 
@@ -87,6 +87,13 @@ static void fill_effects(const struct gw_ctrl *c, struct nvme_log_effects *effec
 					 NVME_EFFECT_CAPABILITY | NVME_EFFECT_ALONE_NAMESPACE;
 	effects->admin[GW_NVME_SANITIZE] = NVME_EFFECT_SUPPORTED | NVME_EFFECT_CONTENT |
 					   NVME_EFFECT_ALONE;
+	/* What is switched off is not there. */
+	for (uint32_t i = 0; i < 256; i++) {
+		if (!gw_ssd_config_has(&c->ss->config, true, (uint8_t)i))
+			effects->admin[i] = 0;
+		if (!gw_ssd_config_has(&c->ss->config, false, (uint8_t)i))
+			effects->io[i] = 0;
+	}
 }
 
 static void fill_feature_effects(const struct gw_ctrl *c, uint32_t *dwords)
@@ -100,6 +107,8 @@ static void fill_feature_effects(const struct gw_ctrl *c, uint32_t *dwords)
 
 	for (size_t i = 0; i < sizeof(fids); i++)
 		dwords[fids[i]] = NVME_FID_SUPPORTED | NVME_FID_SCOPE_CONTROLLER;
+	if ((c->ss->config.oncs & NVME_ONCS_TIMESTAMP) == 0)
+		dwords[NVME_FID_TIMESTAMP] = 0;
 	dwords[NVME_FID_ERROR_RECOVERY] = NVME_FID_SUPPORTED | NVME_FID_SCOPE_NAMESPACE;
 	if (c->is_manager)
 		dwords[NVME_FID_CDQ] = NVME_FID_SUPPORTED | NVME_FID_SCOPE_CDQ;
@@ -143,14 +152,18 @@ static uint8_t unmasks(uint8_t lid)
 /* c->lock is held. Return: bytes of the page; 0: no such page. */
 static uint32_t fill(struct gw_ctrl *c, uint8_t lid, union log_page *page)
 {
+	const bool is_old = gw_ctrl_version(c) < NVME_VERSION_2_0;
+
 	switch (lid) {
 	case NVME_LOG_SUPPORTED:
+		if (is_old)
+			return 0;
 		for (size_t i = 0; i < sizeof(log_ids); i++)
 			page->dwords[log_ids[i]] = 1;
 		return 1024;
 	case NVME_LOG_ERROR:
 		fill_errors(c, page->error);
-		return sizeof(page->error);
+		return c->ss->config.limits.errors * (uint32_t)sizeof(page->error[0]);
 	case NVME_LOG_SMART:
 		fill_smart(c, &page->smart);
 		return sizeof(page->smart);
@@ -167,6 +180,8 @@ static uint32_t fill(struct gw_ctrl *c, uint8_t lid, union log_page *page)
 		fill_effects(c, &page->effects);
 		return sizeof(page->effects);
 	case NVME_LOG_FEATURE_EFFECTS:
+		if (is_old)
+			return 0;
 		fill_feature_effects(c, page->dwords);
 		return 1024;
 	case NVME_LOG_SANITIZE:

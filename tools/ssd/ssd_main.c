@@ -11,7 +11,6 @@
 
 #include "ssd_control.h"
 #include "ssd_listen.h"
-#include "units.h"
 
 #define SUBSYSTEMS_MAX 8u
 #define LISTENERS_MAX 32u
@@ -33,74 +32,32 @@ static const char usage[] =
 	"An NVMe subsystem in a process; QEMU (10.1 or newer) plugs it in with vfio-user-pci.\n"
 	"\n"
 	"  --subsystem DIR[,KEY=VALUE]...  a subsystem, its data in DIR (made where it is missing)\n"
-	"      preset=plain|hmlm   hmlm: the first controller manages live migrations of the others\n"
+	"      config=FILE         keys from a file, and sections for namespaces and controllers\n"
+	"      preset=plain|hmlm|old|tiny   comes first. hmlm: the first controller manages live\n"
+	"                          migrations of the others; old: as NVMe 1.3; tiny: small limits\n"
 	"      size=SIZE           of the first namespace, when DIR is new (1GiB)\n"
 	"      block=512|4096      its block size (512)\n"
 	"      capacity=SIZE       of all namespaces together (1TiB)\n"
 	"      cache=SIZE          volatile write cache of each namespace, 0: none (4MiB)\n"
 	"      serial=, model=, firmware=, nqn=   identity\n"
 	"      merge=on|off        of neighbouring entries in the log of changes (off)\n"
+	"      and all others of docs/ssd.md: limits, optional commands\n"
 	"  --listen SOCKET                 a controller of the subsystem before it, on this socket\n"
 	"  --control SOCKET                answers commands, in JSON: status; power-cut [SEED]\n"
 	"  --help, --version\n";
 
 /* ---- Options ------------------------------------------------------------------------------------- */
 
-static int set_text(char *to, size_t room, const char *key, const char *value, struct gw_diag *diag)
-{
-	if (value[0] == '\0' || strlen(value) >= room)
-		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "%s= has 1 to %zu characters", key,
-				    room - 1);
-	strcpy(to, value);
-	return 0;
-}
-
-static int set_size(uint64_t *to, const char *key, const char *value, struct gw_diag *diag)
-{
-	if (gw_parse_bytes(value, to) < 0)
-		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "%s=%s is no size", key, value);
-	return 0;
-}
-
-static int set_choice(bool *to, const char *key, const char *value, const char *no, const char *yes,
-		      struct gw_diag *diag)
-{
-	if (strcmp(value, no) != 0 && strcmp(value, yes) != 0)
-		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "%s= is %s or %s", key, no, yes);
-	*to = strcmp(value, yes) == 0;
-	return 0;
-}
-
 static int set_key(struct gw_ssd_config *config, const char *key, const char *value,
 		   struct gw_diag *diag)
 {
-	bool is_long = false;
+	struct gw_diag why = { 0 };
 	int err;
 
-	if (strcmp(key, "preset") == 0)
-		return set_choice(&config->has_migration, key, value, "plain", "hmlm", diag);
-	if (strcmp(key, "merge") == 0)
-		return set_choice(&config->is_merging, key, value, "off", "on", diag);
-	if (strcmp(key, "size") == 0)
-		return set_size(&config->namespace_bytes, key, value, diag);
-	if (strcmp(key, "capacity") == 0)
-		return set_size(&config->capacity_bytes, key, value, diag);
-	if (strcmp(key, "cache") == 0)
-		return set_size(&config->cache_bytes, key, value, diag);
-	if (strcmp(key, "model") == 0)
-		return set_text(config->model, sizeof(config->model), key, value, diag);
-	if (strcmp(key, "firmware") == 0)
-		return set_text(config->firmware, sizeof(config->firmware), key, value, diag);
-	if (strcmp(key, "nqn") == 0)
-		return set_text(config->nqn, sizeof(config->nqn), key, value, diag);
-	if (strcmp(key, "serial") == 0)
-		return set_text(config->serial, sizeof(config->serial), key, value, diag);
-	if (strcmp(key, "block") != 0)
-		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "--subsystem knows no %s=", key);
-	err = set_choice(&is_long, key, value, "512", "4096", diag);
-	config->lbads = err == 0 && is_long ? GW_NS_LBADS_MAX : GW_NS_LBADS_MIN;
-	config->unit_blocks = is_long ? 1 : 8;
-	return err;
+	if (strcmp(key, "config") == 0)
+		return gw_ssd_config_read(config, value, diag);
+	err = gw_ssd_config_set(config, key, value, &why);
+	return err < 0 ? gw_fail_exit(diag, GW_EXIT_USAGE, err, "--subsystem: %s", why.text) : 0;
 }
 
 /* DIR[,KEY=VALUE]...; text is cut into pieces. */

@@ -36,7 +36,7 @@ struct gw_ns {
 	uint32_t nsid;
 	uint64_t bytes, blocks;
 	uint8_t lbads;
-	uint8_t nguid[16];
+	uint8_t nguid[16], eui64[8], uuid[16];	/* zeroes: none */
 	uint64_t attached;		/* a bit for each controller of the subsystem */
 	pthread_mutex_t lock;
 	int fd, map_fd;

@@ -118,7 +118,7 @@ uint16_t gw_admin_sanitize(struct gw_cmd *cmd)
 
 static uint32_t free_nsid(const struct gw_subsys *ss)
 {
-	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++) {
+	for (uint32_t i = 0; i < ss->config.limits.namespaces; i++) {
 		if (ss->ns[i] == NULL)
 			return i + 1;
 	}
@@ -204,15 +204,17 @@ uint16_t gw_admin_namespace_management(struct gw_cmd *cmd)
 /* ---- Attachment ------------------------------------------------------------------------------------- */
 
 /* A list of controllers (Base 4.6.1) as a mask of their indices. */
-static bool read_list(const struct gw_subsys *ss, const uint16_t *list, uint64_t *mask)
+static bool read_list(struct gw_subsys *ss, const uint16_t *list, uint64_t *mask)
 {
 	*mask = 0;
 	if (list[0] == 0 || list[0] > 2047)
 		return false;
 	for (uint32_t i = 1; i <= list[0]; i++) {
-		if (list[i] == 0 || list[i] > ss->ctrls)
+		const struct gw_ctrl *c = gw_subsys_controller(ss, list[i]);
+
+		if (c == NULL)
 			return false;
-		*mask |= UINT64_C(1) << (list[i] - 1);
+		*mask |= UINT64_C(1) << c->index;
 	}
 	return true;
 }

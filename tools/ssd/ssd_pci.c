@@ -29,21 +29,21 @@ static void put32(uint8_t *config, uint32_t offset, uint32_t value)
 /* port->lock is held, or nobody else is there yet. */
 static void set_defaults(struct gw_port *port)
 {
+	const struct gw_ssd_config *identity = &port->ctrl->ss->config;
 	uint8_t *config = port->config;
 
 	memset(config, 0, sizeof(port->config));
-	/* Nobody's vendor, and so in no driver's list of quirks. */
-	put16(config, 0x00, GW_PCI_VENDOR);
-	put16(config, 0x02, GW_PCI_DEVICE);
+	put16(config, 0x00, identity->pci_vendor);
+	put16(config, 0x02, identity->pci_device);
 	put16(config, 0x06, 0x0010);		/* there is a list of capabilities */
 	put32(config, 0x08, 0x01080200);	/* mass storage, NVM, NVMe */
 	put32(config, BAR0, 0x4);		/* memory, 64 bits */
-	put16(config, 0x2c, GW_PCI_VENDOR);
-	put16(config, 0x2e, GW_PCI_DEVICE);
+	put16(config, 0x2c, identity->pci_vendor);
+	put16(config, 0x2e, identity->pci_device);
 	config[0x34] = POWER;
 	put32(config, POWER, 0x00030001 | MSIX << 8);
 	put32(config, POWER + 4, 0x00000008);	/* D3hot keeps the state */
-	put32(config, MSIX, (GW_SSD_VECTORS - 1) << 16 | EXPRESS << 8 | 0x11);
+	put32(config, MSIX, (identity->limits.vectors - 1) << 16 | EXPRESS << 8 | 0x11);
 	put32(config, MSIX + 4, 0x2000);	/* table in BAR 0 */
 	put32(config, MSIX + 8, 0x3000);	/* pending bits in BAR 0 */
 	put32(config, EXPRESS, 0x00020010);	/* version 2, endpoint, last one */
@@ -127,6 +127,7 @@ int gw_port_init(struct gw_port *port, struct gw_ctrl *ctrl)
 	for (uint32_t i = 0; i < GW_SSD_VECTORS; i++)
 		port->vector_fd[i] = -1;
 	port->is_negotiated = false;
+	port->vectors = ctrl->ss->config.limits.vectors;
 	port->ctrl = ctrl;
 	ctrl->port = port;
 	gw_pci_init(port);

@@ -167,7 +167,7 @@ static uint16_t check_new(const struct gw_ctrl *c, const struct gw_nvme_sqe *sqe
 
 	if (qid == 0 || qid > c->feature.queues + 1u || is_taken)
 		return NVME_SC_INVALID_QID;
-	if (qsize == 0 || qsize > GW_SSD_MQES)
+	if (qsize == 0 || qsize >= c->ss->config.limits.queue_entries)
 		return NVME_SC_INVALID_QUEUE_SIZE;
 	if ((sqe->cdw11 & NVME_QUEUE_CONTIGUOUS) == 0)
 		return NVME_SC_INVALID_FIELD;	/* CAP.CQR */
@@ -186,7 +186,7 @@ static uint16_t create_cq(struct gw_ctrl *c, const struct gw_nvme_sqe *sqe)
 		return status;
 	if (NVME_CC_IOCQES(c->cc) != 4)
 		return NVME_SC_INVALID_QUEUE_SIZE;
-	if (vector >= GW_SSD_VECTORS)
+	if (vector >= c->ss->config.limits.vectors)
 		return NVME_SC_INVALID_VECTOR;
 	c->cq[qid] = (struct gw_cq){
 		.is_live = true,

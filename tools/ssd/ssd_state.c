@@ -462,6 +462,21 @@ static bool has_io_queues(const struct gw_ctrl *c)
 	return false;
 }
 
+/* What this controller announces is less than what there is room for. */
+static bool check_limits(const struct gw_ssd_limits *limits, const struct loaded *in)
+{
+	for (uint32_t i = 1; i <= GW_SSD_QUEUES_MAX; i++) {
+		const struct gw_sq *sq = &in->sq[i];
+		const struct gw_cq *cq = &in->cq[i];
+
+		if ((sq->is_live && (i > limits->io_queues || sq->size > limits->queue_entries)) ||
+		    (cq->is_live && (i > limits->io_queues || cq->size > limits->queue_entries ||
+				     cq->vector >= limits->vectors)))
+			return false;
+	}
+	return in->features.queues < limits->io_queues && in->requests.count <= limits->events;
+}
+
 /* The container: its own fields, and that the two sizes and the length that came agree. */
 static bool check_container(const struct nvme_controller_state *head, bool with_nvme, bool with_vendor,
 			    uint32_t bytes)
@@ -495,6 +510,8 @@ uint16_t gw_state_set(struct gw_ctrl *c, bool with_nvme, bool with_vendor, const
 		return NVME_SC_INVALID_FIELD;
 	if (vendor != 0 &&
 	    (!load_records(&in, data + sizeof(head) + nvme, vendor) || !check_vendor(&in)))
+		return NVME_SC_INVALID_FIELD;
+	if (!check_limits(&c->ss->config.limits, &in))
 		return NVME_SC_INVALID_FIELD;
 	if (vendor != 0)
 		apply_vendor(c, &in);

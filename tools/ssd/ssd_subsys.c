@@ -16,32 +16,6 @@
 #define DESCRIPTION_NEW "subsystem.json.new"
 #define SCHEMA_VERSION 1
 
-void gw_ssd_config_init(struct gw_ssd_config *config)
-{
-	*config = (struct gw_ssd_config){
-		.serial = "GODWIT0001",
-		.model = "godwit software SSD",
-		.firmware = "1",
-		.nqn = "nqn.2026-11.org.godwit:ssd:GODWIT0001",
-		.namespace_bytes = UINT64_C(1) << 30,
-		.capacity_bytes = UINT64_C(1) << 40,
-		.cache_bytes = UINT64_C(4) << 20,
-		.lbads = GW_NS_LBADS_MIN,
-		.unit_blocks = 8,
-		.lm = {
-			.cdqs = 4,
-			.cdqs_subsystem = GW_SSD_CDQS_MAX,
-			.pages_max = 512,
-			.ranges_max = 512,
-			.ranges_subsystem = 1024,
-			.track_ranges = 64,
-			.track_ranges_subsystem = GW_SSD_TRACK_RANGES_MAX,
-			.granularity_min = 0,
-			.granularity_max = 9,
-		},
-	};
-}
-
 struct gw_ns *gw_subsys_find(struct gw_subsys *ss, const struct gw_ctrl *c, uint32_t nsid)
 {
 	struct gw_ns *ns;
@@ -59,6 +33,15 @@ uint64_t gw_subsys_used_bytes(const struct gw_subsys *ss)
 	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++)
 		bytes += ss->ns[i] == NULL ? 0 : ss->ns[i]->bytes;
 	return bytes;
+}
+
+struct gw_ctrl *gw_subsys_controller(struct gw_subsys *ss, uint16_t cntlid)
+{
+	for (uint32_t i = 0; i < ss->ctrls; i++) {
+		if (ss->ctrl[i]->cntlid == cntlid)
+			return ss->ctrl[i];
+	}
+	return NULL;
 }
 
 void gw_subsys_changed(struct gw_subsys *ss, uint64_t mask, uint32_t nsid)
@@ -115,17 +98,24 @@ void gw_subsys_delete(struct gw_subsys *ss, uint32_t nsid)
 
 /* ---- The description ------------------------------------------------------------------------------- */
 
+static void describe_identity(struct json_object *o, const char *key, const uint8_t *id, size_t bytes)
+{
+	char text[33];
+
+	for (size_t i = 0; i < bytes; i++)
+		snprintf(text + 2 * i, 3, "%02x", id[i]);
+	json_object_object_add(o, key, json_object_new_string(text));
+}
+
 static struct json_object *describe(const struct gw_ns *ns)
 {
 	struct json_object *o = json_object_new_object();
-	char nguid[33];
-
-	for (int i = 0; i < 16; i++)
-		snprintf(nguid + 2 * i, 3, "%02x", ns->nguid[i]);
 	json_object_object_add(o, "nsid", json_object_new_int64(ns->nsid));
 	json_object_object_add(o, "size_bytes", json_object_new_int64((int64_t)ns->bytes));
 	json_object_object_add(o, "block_bytes", json_object_new_int64(1 << ns->lbads));
-	json_object_object_add(o, "nguid", json_object_new_string(nguid));
+	describe_identity(o, "nguid", ns->nguid, sizeof(ns->nguid));
+	describe_identity(o, "eui64", ns->eui64, sizeof(ns->eui64));
+	describe_identity(o, "uuid", ns->uuid, sizeof(ns->uuid));
 	json_object_object_add(o, "attached", json_object_new_uint64(ns->attached));
 	return o;
 }
@@ -174,13 +164,42 @@ static uint64_t number(struct json_object *o, const char *key)
 	return json_object_object_get_ex(o, key, &value) ? json_object_get_uint64(value) : 0;
 }
 
+static void load_identity(struct json_object *o, const char *key, uint8_t *id, size_t bytes)
+{
+	struct json_object *value;
+
+	if (!json_object_object_get_ex(o, key, &value) ||
+	    json_object_get_string_len(value) != (int)(2 * bytes))
+		return;
+	for (size_t i = 0; i < bytes; i++)
+		sscanf(json_object_get_string(value) + 2 * i, "%2hhx", &id[i]);
+}
+
+static void name_one(uint8_t *id, const uint8_t *configured, size_t bytes)
+{
+	static const uint8_t none[16];
+
+	if (memcmp(configured, none, bytes) != 0)
+		memcpy(id, configured, bytes);
+}
+
+/* What the configuration says of its identity holds, whatever is stored. */
+static void name(struct gw_ns *ns, const struct gw_ssd_ns_config *config)
+{
+	name_one(ns->nguid, config->nguid, sizeof(ns->nguid));
+	name_one(ns->eui64, config->eui64, sizeof(ns->eui64));
+	name_one(ns->uuid, config->uuid, sizeof(ns->uuid));
+}
+
 static int load_one(struct gw_subsys *ss, struct json_object *o, struct gw_diag *diag)
 {
 	const uint64_t nsid = number(o, "nsid"), block = number(o, "block_bytes");
-	struct json_object *nguid;
 	struct gw_ns *ns;
 	int err;
 
+	if (nsid > ss->config.limits.namespaces && nsid <= GW_SSD_NAMESPACES_MAX)
+		return gw_fail(diag, -EINVAL, "namespace %u is there, and namespaces=%u is less: raise it",
+			       (unsigned int)nsid, ss->config.limits.namespaces);
 	if (nsid == 0 || nsid > GW_SSD_NAMESPACES_MAX || ss->ns[nsid - 1] != NULL ||
 	    (block != 512 && block != 4096))
 		return gw_fail(diag, -EINVAL, "%s: a namespace that makes no sense", DESCRIPTION);
@@ -189,11 +208,10 @@ static int load_one(struct gw_subsys *ss, struct json_object *o, struct gw_diag 
 			       number(o, "attached"), &ns, diag);
 	if (err < 0)
 		return err;
-	if (json_object_object_get_ex(o, "nguid", &nguid) &&
-	    json_object_get_string_len(nguid) == 32) {
-		for (int i = 0; i < 16; i++)
-			sscanf(json_object_get_string(nguid) + 2 * i, "%2hhx", &ns->nguid[i]);
-	}
+	load_identity(o, "nguid", ns->nguid, sizeof(ns->nguid));
+	load_identity(o, "eui64", ns->eui64, sizeof(ns->eui64));
+	load_identity(o, "uuid", ns->uuid, sizeof(ns->uuid));
+	name(ns, &ss->config.ns[nsid - 1]);
 	return 0;
 }
 
@@ -217,9 +235,37 @@ static int load(struct gw_subsys *ss, struct gw_diag *diag)
 	return err;
 }
 
+/* The namespaces that the configuration names, or a first one. */
+static int make_store(struct gw_subsys *ss, struct gw_diag *diag)
+{
+	uint32_t made = 0;
+	int err = 0;
+
+	for (uint32_t i = 0; err == 0 && i < GW_SSD_NAMESPACES_MAX; i++) {
+		const struct gw_ssd_ns_config *config = &ss->config.ns[i];
+		struct gw_ns *ns;
+
+		if (!config->is_there)
+			continue;
+		err = gw_subsys_create(ss, i + 1,
+				       config->bytes != 0 ? config->bytes : ss->config.namespace_bytes,
+				       config->lbads != 0 ? config->lbads : ss->config.lbads, UINT64_MAX,
+				       &ns, diag);
+		if (err == 0)
+			name(ns, config);
+		made++;
+	}
+	if (made == 0) {
+		struct gw_ns *ns;
+
+		err = gw_subsys_create(ss, 1, ss->config.namespace_bytes, ss->config.lbads, UINT64_MAX, &ns,
+				       diag);
+	}
+	return err < 0 ? err : gw_subsys_save(ss, diag);
+}
+
 static int open_store(struct gw_subsys *ss, const char *dir, struct gw_diag *diag)
 {
-	struct gw_ns *ns;
 	int err;
 
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
@@ -228,11 +274,7 @@ static int open_store(struct gw_subsys *ss, const char *dir, struct gw_diag *dia
 	if (ss->dir_fd < 0)
 		return gw_fail(diag, -errno, "cannot open %s: %s", dir, strerror(errno));
 	err = load(ss, diag);
-	if (err != -ENOENT)
-		return err;
-	err = gw_subsys_create(ss, 1, ss->config.namespace_bytes, ss->config.lbads, UINT64_MAX, &ns,
-			       diag);
-	return err < 0 ? err : gw_subsys_save(ss, diag);
+	return err != -ENOENT ? err : make_store(ss, diag);
 }
 
 int gw_subsys_open(struct gw_subsys *ss, const char *dir, const struct gw_ssd_config *config,

@@ -80,7 +80,7 @@ static uint16_t read_ranges(struct gw_cmd *cmd, struct nvme_track_memory *head,
 }
 
 static uint16_t check_ranges(const struct nvme_track_memory *head, const struct nvme_track_range *range,
-			     uint64_t *units)
+			     bool is_power_of_two, uint64_t *units)
 {
 	const uint64_t unit = unit_bytes(head->granularity);
 
@@ -90,6 +90,8 @@ static uint16_t check_ranges(const struct nvme_track_memory *head, const struct 
 
 		if (range[i].count == 0 || range[i].address % unit != 0 ||
 		    range[i].address > UINT64_MAX - bytes)
+			return NVME_SC_INVALID_FIELD;
+		if (is_power_of_two && (range[i].count & (range[i].count - 1)) != 0)
 			return NVME_SC_INVALID_FIELD;
 		*units += range[i].count;
 	}
@@ -181,7 +183,8 @@ uint16_t gw_track_send(struct gw_cmd *cmd)
 	if (is_start) {
 		status = read_ranges(cmd, &head, range);
 		if (status == NVME_SC_SUCCESS)
-			status = check_ranges(&head, range, &units);
+			status = check_ranges(&head, range, (ss->config.trattr & NVME_TRATTR_POWER_OF_TWO) != 0,
+					      &units);
 		if (status == NVME_SC_SUCCESS && units > BITS_MAX)
 			status = cannot(cmd, &head, range, units);
 	}

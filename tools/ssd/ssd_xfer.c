@@ -73,6 +73,8 @@ uint16_t gw_xfer_map(struct gw_cmd *cmd, uint64_t bytes, bool is_to_host)
 	assert(bytes <= GW_SSD_XFER_BYTES_MAX);
 	cmd->xfer.pieces = 0;
 	cmd->xfer.bytes = bytes;
+	if (bytes > cmd->ctrl->ss->config.limits.xfer_bytes)
+		return NVME_SC_INVALID_FIELD;	/* MDTS */
 	if (NVME_SQE_PSDT(cmd->sqe.flags) != 0)
 		return NVME_SC_INVALID_FIELD;	/* no SGLs */
 	if ((prp1 & 3) != 0)

@@ -189,7 +189,7 @@ static int handle_irq_info(const struct message *m)
 	if (info.index >= IRQS)
 		return -EINVAL;
 	info.argsz = sizeof(info);
-	info.count = info.index == IRQ_MSIX ? GW_SSD_VECTORS : 0;
+	info.count = info.index == IRQ_MSIX ? m->port->vectors : 0;
 	info.flags = info.count > 0 ? IRQ_FLAG_EVENTFD : 0;
 	give(m, &info, sizeof(info));
 	return 0;
@@ -218,7 +218,7 @@ static int handle_set_irqs(const struct message *m)
 		return -EINVAL;
 	if (set.index != IRQ_MSIX)
 		return set.count == 0 && m->fd_count == 0 ? 0 : -EINVAL;
-	if (set.start > GW_SSD_VECTORS || set.count > GW_SSD_VECTORS - set.start)
+	if (set.start > m->port->vectors || set.count > m->port->vectors - set.start)
 		return -EINVAL;
 	switch (set.flags) {
 	case SET_DATA_EVENTFD | SET_ACTION_TRIGGER:
@@ -227,7 +227,7 @@ static int handle_set_irqs(const struct message *m)
 		if (m->fd_count != 0)
 			return -EINVAL;
 		/* Count 0 disables the whole index; else the vectors are fired, as a test. */
-		for (uint32_t i = 0; set.count == 0 && i < GW_SSD_VECTORS; i++)
+		for (uint32_t i = 0; set.count == 0 && i < m->port->vectors; i++)
 			gw_port_set_vector(m->port, i, -1);
 		for (uint32_t i = 0; i < set.count; i++)
 			gw_port_interrupt(m->port, set.start + i);
