@@ -1057,7 +1057,10 @@ static void tick_if_due(struct gw_engine *engine, uint64_t now_ns)
 	if (now_ns < engine->next_tick_ns)
 		return;
 	engine->next_tick_ns = now_ns + config->tick_ns;
-	err = config->tick != NULL ? config->tick(config->arg) : 0;
+	/* Whoever stopped it has said why, and is not asked again while the rest comes home. */
+	if (engine->err != 0 || config->tick == NULL)
+		return;
+	err = config->tick(config->arg);
 	if (err < 0)
 		stop(engine, err);
 }

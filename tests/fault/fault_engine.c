@@ -513,6 +513,8 @@ static bool run_answer(const struct shape *shape, bool journal, uint64_t n)
 	asked = journal ? rig->settled_calls >= n : rig->ticks >= n;
 	if (asked) {
 		check_failed(rig, err, journal ? -ENOSPC : -ECANCELED);
+		/* Whoever says stop says why, and is to say it once. */
+		CHECK(journal || rig->ticks == n);
 		finish(rig);
 	} else {
 		CHECK(err == 0);
