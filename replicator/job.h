@@ -48,6 +48,7 @@ struct gw_settings {
 	bool wait_switch;			/* switch only when it is asked for */
 	char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;
 	char *throttle_writers;
+	bool no_throttling;			/* set to off while it ran */
 	char *cpus;
 	int nice;				/* -1: the default */
 	char *guard;				/* as it was given; NULL or "off": none */
@@ -257,10 +258,12 @@ void gw_job_stop_control(struct gw_job *job, int exit_code);
 void gw_job_publish(struct gw_job *job, const struct gw_migration_progress *progress);
 /*
  * A decision of the controller, with its reason in one sentence: into the journal, and shown by
- * status. Unless it is_last, when they come fast only one every few seconds is recorded, and the
+ * status. Unless it is_rare, when they come fast only one every few seconds is recorded, and the
  * others are counted.
  */
-int gw_job_decided(struct gw_job *job, bool is_last, const char *why);
+int gw_job_decided(struct gw_job *job, bool is_rare, const char *why);
+/* For status only: what was decided is told and recorded elsewhere. */
+void gw_job_show_decision(struct gw_job *job, const char *why);
 
 /* What clients ask for is done, or refused; all of it is journalled. Return: 0 or negative errno (the journal's). */
 int gw_job_take_requests(struct gw_job *job);
@@ -286,6 +289,9 @@ int gw_job_throttle(struct gw_job *job, uint64_t now_ns, uint64_t left_bytes, ui
 void gw_job_throttle_round(struct gw_job *job, uint64_t left_bytes);
 /* The former limit comes back, and why is said. Nothing was changed: 0. */
 int gw_job_unthrottle(struct gw_job *job, const char *why);
+/* Again, from the beginning: throttle_writers was set to on. */
+void gw_job_throttle_anew(struct gw_job *job);
+void gw_job_throttle_status(const struct gw_job *job, struct gw_control_throttle *status);
 void gw_job_close_throttling(struct gw_job *job);
 /* After a death: throttled is the journal's last such record that was not followed by its end; NULL: nothing to do. */
 int gw_job_recover_throttling(struct gw_job *job, struct json_object *throttled);

@@ -492,11 +492,13 @@ static int wait_for_switch(struct gw_job *job)
 {
 	const struct timespec nap = { 0, (long)WAIT_NAP_NS };
 	const uint64_t since_ns = now_ns(job);
+	char why[256];
 	int err = 0;
 
+	snprintf(why, sizeof(why), "converged: waiting for `godwit switch %s`; until then it is kept "
+		 "so", job->name);
 	if (!job->told_waiting)
-		err = gw_job_note(job, GW_NOTE, "converged: waiting for `godwit switch %s`; until "
-				  "then it is kept so", job->name);
+		err = gw_job_decided(job, true, why);
 	job->waiting = job->told_waiting = true;
 	job->phase = GW_PHASE_WAITING;
 	while (err >= 0 && !job->switch_wanted) {

@@ -304,6 +304,7 @@ void gw_settings_override(struct gw_settings *settings,
 	if (config->throttle_writers != NULL) {
 		free(settings->throttle_writers);
 		settings->throttle_writers = copy_string(config->throttle_writers);
+		settings->no_throttling = false;
 	}
 	if (config->guard != NULL) {
 		free(settings->guard);
@@ -329,6 +330,7 @@ static uint64_t *setting_at(struct gw_settings *settings, enum gw_control_settin
 		return &settings->exec_timeout_ns;
 	case GW_CONTROL_MAX_ROUNDS:
 	case GW_CONTROL_GUARD:
+	case GW_CONTROL_THROTTLE_WRITERS:
 	case GW_CONTROL_SETTINGS:
 		break;
 	}
@@ -347,6 +349,8 @@ void gw_settings_apply(struct gw_settings *settings, const struct gw_control_val
 	}
 	if ((set->mask & (1u << GW_CONTROL_MAX_ROUNDS)) != 0)
 		settings->max_rounds = (uint32_t)set->value[GW_CONTROL_MAX_ROUNDS];
+	if ((set->mask & (1u << GW_CONTROL_THROTTLE_WRITERS)) != 0)
+		settings->no_throttling = set->value[GW_CONTROL_THROTTLE_WRITERS] == 0;
 	if ((set->mask & (1u << GW_CONTROL_GUARD)) != 0) {
 		free(settings->guard);
 		settings->guard = copy_string(set->guard);
@@ -367,6 +371,8 @@ void gw_settings_values(const struct gw_settings *settings, struct gw_control_va
 		values->value[i] = value != NULL ? *value : 0;
 	}
 	values->value[GW_CONTROL_MAX_ROUNDS] = settings->max_rounds;
+	values->value[GW_CONTROL_THROTTLE_WRITERS] =
+		settings->throttle_writers != NULL && !settings->no_throttling;
 	snprintf(values->guard, sizeof(values->guard), "%.*s", GW_CONTROL_GUARD_BYTES - 1,
 		 settings->guard != NULL ? settings->guard : "off");
 }

@@ -90,6 +90,7 @@ void gw_job_publish(struct gw_job *job, const struct gw_migration_progress *prog
 	gw_settings_values(&job->settings, &status->settings);
 	status->switch_wanted = job->switch_wanted;
 	status->cancel_wanted = job->cancelled;
+	gw_job_throttle_status(job, &status->throttle);
 	gw_control_publish(job->control, status);
 }
 
@@ -118,18 +119,23 @@ void gw_job_stop_control(struct gw_job *job, int exit_code)
 	job->control = NULL;
 }
 
-int gw_job_decided(struct gw_job *job, bool is_last, const char *why)
+void gw_job_show_decision(struct gw_job *job, const char *why)
+{
+	cut(job->status.decision, why);
+}
+
+int gw_job_decided(struct gw_job *job, bool is_rare, const char *why)
 {
 	const uint64_t now = gw_now_ns(job->clock);
 	struct json_object *payload;
 
-	snprintf(job->status.decision, sizeof(job->status.decision), "%s", why);
-	gw_say(&job->diag, is_last ? GW_NOTE : GW_DEBUG, "%s", why);
-	if (!is_last && ++job->decisions > DECISIONS_MAX && now - job->decision_ns < DECISION_NS) {
+	gw_job_show_decision(job, why);
+	gw_say(&job->diag, is_rare ? GW_NOTE : GW_DEBUG, "%s", why);
+	if (!is_rare && ++job->decisions > DECISIONS_MAX && now - job->decision_ns < DECISION_NS) {
 		job->decisions_left_out++;
 		return 0;
 	}
-	if (!is_last)
+	if (!is_rare)
 		gw_control_say(job->control, GW_MESSAGE_NOTE, why);
 	payload = json_object_new_object();
 	gw_json_put_string(payload, "level", "note");
@@ -164,19 +170,46 @@ static int apply_guard(struct gw_job *job, const struct gw_control_request *requ
 	return 1;
 }
 
+/* May it be set? Return: 0, or 1 with *refusal. */
+static int check_throttling(const struct gw_job *job, const struct gw_control_request *request,
+			    struct gw_control_refusal *refusal)
+{
+	if ((request->set.mask & (1u << GW_CONTROL_THROTTLE_WRITERS)) == 0 ||
+	    request->set.value[GW_CONTROL_THROTTLE_WRITERS] == 0 || job->throttling != NULL)
+		return 0;
+	gw_control_failed(refusal, request, GW_CONTROL_FAILED,
+			  "throttle-writers: it was started without a cgroup; --continue can name one");
+	return 1;
+}
+
+/* At once, whichever it is. Return: 0 or negative errno. */
+static int apply_throttling(struct gw_job *job, const struct gw_control_values *set)
+{
+	if ((set->mask & (1u << GW_CONTROL_THROTTLE_WRITERS)) == 0)
+		return 0;
+	if (set->value[GW_CONTROL_THROTTLE_WRITERS] == 0)
+		return gw_job_unthrottle(job, "throttling is switched off");
+	gw_job_throttle_anew(job);
+	return 0;
+}
+
 /* A setting that was changed: where else it is. Return: 0; 1 with *refusal; negative errno. */
 static int apply(struct gw_job *job, const struct gw_control_request *request,
 		 struct gw_control_refusal *refusal)
 {
 	const struct gw_control_values *const set = &request->set;
+	int err;
 
-	if (apply_guard(job, request, refusal) != 0)
+	if (check_throttling(job, request, refusal) != 0 || apply_guard(job, request, refusal) != 0)
 		return 1;
 	gw_settings_apply(&job->settings, set);
 	job->planner.limits.downtime_ns = job->settings.downtime_limit_ns;
 	job->planner.limits.timeout_ns = job->settings.timeout_ns;
 	job->planner.limits.max_rounds = job->settings.max_rounds;
 	gw_job_repace(job);
+	err = apply_throttling(job, set);
+	if (err < 0)
+		return err;
 	return gw_handoff_set_limits(job->handoff, job->settings.quiesce_deadline_ns,
 				     job->settings.exec_timeout_ns, &job->diag);
 }

@@ -142,6 +142,7 @@ void gw_throttle_step(struct gw_throttle *throttle, uint64_t bytes_per_s,
 	if (throttle->limit_bytes_per_s == 0)
 		throttle->began_ns = now_ns;
 	throttle->steps++;
+	throttle->steps_in_all++;
 	throttle->limit_bytes_per_s = bytes_per_s;
 	if (throttle->lowest_bytes_per_s == 0 || bytes_per_s < throttle->lowest_bytes_per_s)
 		throttle->lowest_bytes_per_s = bytes_per_s;
@@ -151,6 +152,20 @@ void gw_throttle_end(struct gw_throttle *throttle, uint64_t now_ns)
 {
 	if (throttle->limit_bytes_per_s == 0)
 		return;
-	throttle->throttled_ns += now_ns - throttle->began_ns;
+	throttle->throttled_ns = gw_throttle_time_ns(throttle, now_ns);
 	throttle->limit_bytes_per_s = 0;
+}
+
+void gw_throttle_anew(struct gw_throttle *throttle)
+{
+	if (throttle->limit_bytes_per_s != 0)
+		return;
+	throttle->steps = 0;
+	throttle->has_given_up = false;
+}
+
+uint64_t gw_throttle_time_ns(const struct gw_throttle *throttle, uint64_t now_ns)
+{
+	return throttle->throttled_ns +
+	       (throttle->limit_bytes_per_s != 0 ? now_ns - throttle->began_ns : 0);
 }

@@ -25,7 +25,7 @@ struct gw_throttle {
 	uint64_t lowest_bytes_per_s;	/* 0: never throttled */
 	uint64_t began_ns, throttled_ns;	/* since when, and how long before that */
 	uint64_t write_before_bytes_per_s, write_after_bytes_per_s;	/* the writers', then and at the last look */
-	uint32_t steps;
+	uint32_t steps, steps_in_all;	/* the first: since it began, or began anew */
 	bool has_given_up;
 };
 
@@ -59,5 +59,9 @@ void gw_throttle_step(struct gw_throttle *throttle, uint64_t bytes_per_s,
 		      uint64_t write_bytes_per_s, uint64_t now_ns);
 /* The writers are let go. */
 void gw_throttle_end(struct gw_throttle *throttle, uint64_t now_ns);
+/* It may be tried again, whatever came of it before. Not while they are throttled: no change then. */
+void gw_throttle_anew(struct gw_throttle *throttle);
+/* How long they were throttled in all, so far. */
+uint64_t gw_throttle_time_ns(const struct gw_throttle *throttle, uint64_t now_ns);
 
 #endif

@@ -198,13 +198,13 @@ static int record_step(struct gw_job *job, uint64_t before, uint64_t to, uint64_
 	return err;
 }
 
-static int record_restored(struct gw_job *job, const char *text)
+static int record_restored(struct gw_job *job, uint64_t throttled_ns, const char *text)
 {
 	const struct gw_throttle *const control = &job->throttling->control;
 	struct json_object *const payload = new_payload(job, control->former_bytes_per_s);
 
 	gw_json_put_bool(payload, "restored", true);
-	gw_json_put_u64(payload, "throttled_ns", control->throttled_ns);
+	gw_json_put_u64(payload, "throttled_ns", throttled_ns);
 	gw_json_put_u64(payload, "write_before_bytes_per_s", control->write_before_bytes_per_s);
 	gw_json_put_u64(payload, "write_after_bytes_per_s", control->write_after_bytes_per_s);
 	gw_json_put_string(payload, "text", text);
@@ -220,7 +220,7 @@ int gw_job_unthrottle(struct gw_job *job, const char *why)
 	struct gw_throttle *control;
 	char text[400], former[GW_UNIT_TEXT_BYTES], lowest[GW_UNIT_TEXT_BYTES],
 		time[GW_UNIT_TEXT_BYTES];
-	uint64_t ours[2];
+	uint64_t ours[2], before_ns;
 	int err;
 
 	if (shared == NULL || !atomic_load(&shared->is_touched))
@@ -234,15 +234,44 @@ int gw_job_unthrottle(struct gw_job *job, const char *why)
 		return fail_restore(&job->diag, &throttling->limit, control->former_bytes_per_s,
 				    err);
 	atomic_store(&shared->is_touched, false);
+	before_ns = control->throttled_ns;
 	gw_throttle_end(control, gw_now_ns(job->clock));
 	snprintf(text, sizeof(text),
 		 "%s: the writers have %s again, after %s of throttling, %s at the lowest", why,
 		 err == 0 ? rate_or_none(former, control->former_bytes_per_s) :
 			    "what somebody else has set, if their cgroup is still there,",
-		 gw_format_duration(time, control->throttled_ns),
+		 gw_format_duration(time, control->throttled_ns - before_ns),
 		 gw_format_rate(lowest, control->lowest_bytes_per_s));
 	gw_say(&job->diag, GW_NOTE, "%s", text);
-	return record_restored(job, text);
+	gw_job_show_decision(job, text);
+	return record_restored(job, control->throttled_ns - before_ns, text);
+}
+
+void gw_job_throttle_anew(struct gw_job *job)
+{
+	gw_throttle_anew(&job->throttling->control);
+	job->throttling->window.began_ns = 0;
+	job->throttling->least_left_bytes = UINT64_MAX;
+	job->throttling->stalled_rounds = 0;
+}
+
+void gw_job_throttle_status(const struct gw_job *job, struct gw_control_throttle *status)
+{
+	const struct gw_throttling *const throttling = job->throttling;
+	const struct gw_throttle *control;
+
+	memset(status, 0, sizeof(*status));
+	if (throttling == NULL)
+		return;
+	control = &throttling->control;
+	status->is_there = true;
+	status->has_given_up = control->has_given_up;
+	snprintf(status->cgroup, sizeof(status->cgroup), "%.*s", (int)sizeof(status->cgroup) - 1,
+		 throttling->limit.path);
+	status->limit_bytes_per_s = control->limit_bytes_per_s;
+	status->former_bytes_per_s = control->former_bytes_per_s;
+	status->throttled_ns = gw_throttle_time_ns(control, gw_now_ns(job->clock));
+	status->steps = control->steps_in_all;
 }
 
 static int give_up(struct gw_job *job, const char *why)
@@ -250,6 +279,7 @@ static int give_up(struct gw_job *job, const char *why)
 	int err = gw_job_unthrottle(job, "throttling is given up");
 
 	job->throttling->control.has_given_up = true;
+	gw_job_show_decision(job, why);
 	return err < 0 ? err : gw_job_note(job, GW_WARNING, "%s", why);
 }
 
@@ -306,6 +336,7 @@ static int step(struct gw_job *job, const struct gw_throttle_sample *sample, uin
 	throttling->least_left_bytes = UINT64_MAX;
 	throttling->stalled_rounds = 0;
 	gw_say(&job->diag, GW_WARNING, "%s", why);
+	gw_job_show_decision(job, why);
 	if (err < 0)
 		return give_up(job, err == -ENODEV ? "the writers are not throttled: the kernel cannot limit "
 						     "this device" :
@@ -382,9 +413,9 @@ static int judge(struct gw_job *job, struct gw_throttle_sample *sample, uint64_t
  */
 static bool is_measuring(const struct gw_job *job)
 {
-	return job->throttling != NULL && !job->throttling->control.has_given_up &&
-	       job->planner.round >= 2 && !job->paused && !job->waiting &&
-	       job->blackout.began_ns == 0;
+	return job->throttling != NULL && !job->settings.no_throttling &&
+	       !job->throttling->control.has_given_up && job->planner.round >= 2 && !job->paused &&
+	       !job->waiting && job->blackout.began_ns == 0;
 }
 
 int gw_job_throttle(struct gw_job *job, uint64_t now_ns, uint64_t left_bytes, uint64_t copied_bytes)

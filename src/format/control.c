@@ -67,6 +67,10 @@ static const struct gw_control_setting_row settings[] = {
 		1, 1000000, true, "give up after so many rounds" },
 	[GW_CONTROL_GUARD] = { "guard", "guard", GW_CONTROL_UNIT_TEXT, 0, 0, false,
 		"limit for the workload's latency: p99=2ms, 2x, p99=1.5x, ..., or off" },
+	[GW_CONTROL_THROTTLE_WRITERS] = { "throttle_writers", "throttle-writers",
+		GW_CONTROL_UNIT_FLAG, 0, 0, false,
+		"may it throttle the writers of the cgroup that it was started with; off lets them go "
+		"at once" },
 };
 
 static const char *const error_names[] = {
@@ -140,6 +144,9 @@ static const char *say_value(char out[GW_UNIT_TEXT_BYTES], enum gw_control_unit 
 		return gw_format_rate(out, value);
 	case GW_CONTROL_UNIT_DURATION:
 		return gw_format_duration(out, value);
+	case GW_CONTROL_UNIT_FLAG:
+		snprintf(out, GW_UNIT_TEXT_BYTES, "%s", value != 0 ? "on" : "off");
+		return out;
 	case GW_CONTROL_UNIT_COUNT:
 	case GW_CONTROL_UNIT_TEXT:
 		break;
@@ -156,6 +163,8 @@ const char *gw_control_range(char out[GW_CONTROL_TEXT_BYTES], enum gw_control_se
 	if (row->unit == GW_CONTROL_UNIT_TEXT)
 		snprintf(out, GW_CONTROL_TEXT_BYTES, "a text of 1 to %d bytes",
 			 GW_CONTROL_GUARD_BYTES - 1);
+	else if (row->unit == GW_CONTROL_UNIT_FLAG)
+		snprintf(out, GW_CONTROL_TEXT_BYTES, "on or off");
 	else
 		snprintf(out, GW_CONTROL_TEXT_BYTES, "%s to %s%s",
 			 say_value(min, row->unit, row->min), say_value(max, row->unit, row->max),
@@ -186,7 +195,17 @@ bool gw_control_is_in_range(enum gw_control_setting setting, uint64_t value)
 {
 	const struct gw_control_setting_row *const row = gw_control_setting(setting);
 
-	return row->unit == GW_CONTROL_UNIT_TEXT || (value == 0 && row->zero_is_none) || (value >= row->min && value <= row->max);
+	switch (row->unit) {
+	case GW_CONTROL_UNIT_TEXT:
+		return true;
+	case GW_CONTROL_UNIT_FLAG:
+		return value <= 1;
+	case GW_CONTROL_UNIT_RATE:
+	case GW_CONTROL_UNIT_DURATION:
+	case GW_CONTROL_UNIT_COUNT:
+		break;
+	}
+	return (value == 0 && row->zero_is_none) || (value >= row->min && value <= row->max);
 }
 
 /* ---- lines ---- */
@@ -292,6 +311,17 @@ static int parse_guard(struct gw_control_values *set, struct json_object *value,
 	return 0;
 }
 
+static int parse_flag(struct gw_control_values *set, enum gw_control_setting setting,
+		      struct json_object *value, struct gw_control_refusal *refusal)
+{
+	if (!json_object_is_type(value, json_type_boolean))
+		return refuse(refusal, GW_CONTROL_BAD_ARGUMENT, "\"%s\" is neither true nor false",
+			      settings[setting].key);
+	set->mask |= 1u << setting;
+	set->value[setting] = json_object_get_boolean(value) != 0;
+	return 0;
+}
+
 static int parse_value(struct gw_control_values *set, enum gw_control_setting setting,
 		       struct json_object *value, struct gw_control_refusal *refusal)
 {
@@ -300,6 +330,8 @@ static int parse_value(struct gw_control_values *set, enum gw_control_setting se
 
 	if (setting == GW_CONTROL_GUARD)
 		return parse_guard(set, value, refusal);
+	if (settings[setting].unit == GW_CONTROL_UNIT_FLAG)
+		return parse_flag(set, setting, value, refusal);
 	if (!json_object_is_type(value, json_type_int))
 		return refuse(refusal, GW_CONTROL_BAD_ARGUMENT, "\"%s\" is no integer", key);
 	if (json_object_get_int64(value) < 0 ||

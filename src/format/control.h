@@ -21,6 +21,7 @@
 #define GW_CONTROL_MESSAGE_BYTES_MAX 16384	/* of a reply or an event, with its end */
 #define GW_CONTROL_ID_BYTES 72			/* of "id" as JSON, with a terminating zero */
 #define GW_CONTROL_GUARD_BYTES 64
+#define GW_CONTROL_CGROUP_BYTES 256
 #define GW_CONTROL_TEXT_BYTES 512
 
 enum gw_control_command {
@@ -50,17 +51,18 @@ enum gw_control_setting {
 	GW_CONTROL_BANDWIDTH, GW_CONTROL_DOWNTIME_LIMIT, GW_CONTROL_TIMEOUT,
 	GW_CONTROL_QUIESCE_DEADLINE, GW_CONTROL_EXEC_TIMEOUT, GW_CONTROL_MAX_ROUNDS,
 	GW_CONTROL_GUARD,		/* a text; the migration itself judges it */
+	GW_CONTROL_THROTTLE_WRITERS,
 	GW_CONTROL_SETTINGS,
 };
 
 enum gw_control_unit { GW_CONTROL_UNIT_RATE, GW_CONTROL_UNIT_DURATION, GW_CONTROL_UNIT_COUNT,
-			 GW_CONTROL_UNIT_TEXT };
+			 GW_CONTROL_UNIT_TEXT, GW_CONTROL_UNIT_FLAG };
 
 struct gw_control_setting_row {
 	const char *key;		/* in messages and in the journal */
 	const char *option;		/* as `godwit migrate` calls it */
 	enum gw_control_unit unit;
-	uint64_t min, max;		/* both included; of a text unused */
+	uint64_t min, max;		/* both included; of a text and a flag unused */
 	bool zero_is_none;		/* 0 is allowed as well: no limit */
 	const char *about;
 };
@@ -92,7 +94,7 @@ enum gw_control_event {
 
 struct gw_control_values {
 	uint32_t mask;			/* bit 1 << setting: it is given */
-	uint64_t value[GW_CONTROL_SETTINGS];	/* of a text unused */
+	uint64_t value[GW_CONTROL_SETTINGS];	/* of a text unused, of a flag 0 or 1 */
 	char guard[GW_CONTROL_GUARD_BYTES];
 };
 
@@ -108,6 +110,17 @@ struct gw_control_refusal {
 	char text[GW_CONTROL_TEXT_BYTES];
 };
 
+/* What became of --throttle-writers; rates are 0 where there is no limit. */
+struct gw_control_throttle {
+	bool is_there;			/* it was given */
+	bool has_given_up;
+	char cgroup[GW_CONTROL_CGROUP_BYTES];
+	uint64_t limit_bytes_per_s;	/* ours, now */
+	uint64_t former_bytes_per_s;	/* what comes back */
+	uint64_t throttled_ns;		/* so far */
+	uint32_t steps;
+};
+
 /* A look at a migration; texts may be cut. */
 struct gw_control_status {
 	char name[128];
@@ -120,6 +133,7 @@ struct gw_control_status {
 	struct gw_migration_progress progress;
 	struct gw_control_values settings;	/* all of them */
 	bool switch_wanted, cancel_wanted;
+	struct gw_control_throttle throttle;
 };
 
 /* Who asked for a change. */

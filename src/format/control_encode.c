@@ -104,6 +104,8 @@ void gw_control_put_values(struct json_object *object, const struct gw_control_v
 			continue;
 		if (row->unit == GW_CONTROL_UNIT_TEXT)
 			gw_json_put_text(object, row->key, values->guard);
+		else if (row->unit == GW_CONTROL_UNIT_FLAG)
+			gw_json_put_bool(object, row->key, values->value[i] != 0);
 		else
 			gw_json_put_u64(object, row->key, values->value[i]);
 	}
@@ -120,6 +122,21 @@ static void take_guard(struct json_object *object, struct gw_control_values *val
 	snprintf(values->guard, sizeof(values->guard), "%s", guard);
 }
 
+static bool take_number(struct json_object *object, const struct gw_control_setting_row *row,
+			uint64_t *value)
+{
+	bool is_on;
+
+	if (row->unit == GW_CONTROL_UNIT_TEXT)
+		return false;
+	if (row->unit != GW_CONTROL_UNIT_FLAG)
+		return gw_json_u64(object, row->key, value);
+	if (!gw_json_bool(object, row->key, &is_on))
+		return false;
+	*value = is_on;
+	return true;
+}
+
 void gw_control_take_values(struct json_object *object, struct gw_control_values *values)
 {
 	take_guard(object, values);
@@ -127,8 +144,7 @@ void gw_control_take_values(struct json_object *object, struct gw_control_values
 		const enum gw_control_setting setting = (enum gw_control_setting)i;
 		uint64_t value;
 
-		if (gw_control_setting(setting)->unit == GW_CONTROL_UNIT_TEXT ||
-		    !gw_json_u64(object, gw_control_setting(setting)->key, &value) ||
+		if (!take_number(object, gw_control_setting(setting), &value) ||
 		    !gw_control_is_in_range(setting, value))
 			continue;
 		values->mask |= 1u << i;
@@ -203,6 +219,22 @@ void gw_control_take_progress(struct json_object *object, struct gw_migration_pr
 
 /* ---- replies ---- */
 
+static struct json_object *throttle_json(const struct gw_control_throttle *throttle)
+{
+	struct json_object *object;
+
+	if (!throttle->is_there)
+		return NULL;
+	object = new_object();
+	gw_json_put_text(object, "cgroup", throttle->cgroup);
+	gw_json_put_u64(object, "limit_bytes_per_s", throttle->limit_bytes_per_s);
+	gw_json_put_u64(object, "former_bytes_per_s", throttle->former_bytes_per_s);
+	gw_json_put_u64(object, "throttled_ns", throttle->throttled_ns);
+	gw_json_put_u64(object, "steps", throttle->steps);
+	gw_json_put_bool(object, "given_up", throttle->has_given_up);
+	return object;
+}
+
 struct json_object *gw_control_status_json(const char *id, const struct gw_control_status *status)
 {
 	struct json_object *const message = new_message(), *const values = new_object();
@@ -220,6 +252,7 @@ struct json_object *gw_control_status_json(const char *id, const struct gw_contr
 	gw_json_put_object(message, "progress", progress_json(&status->progress));
 	gw_control_put_values(values, &status->settings);
 	gw_json_put_object(message, "settings", values);
+	gw_json_put_object(message, "throttle", throttle_json(&status->throttle));
 	gw_json_put_bool(message, "switch_wanted", status->switch_wanted);
 	gw_json_put_bool(message, "cancel_wanted", status->cancel_wanted);
 	gw_json_put_text(message, "decision", status->decision);
@@ -232,8 +265,9 @@ static struct json_object *setting_json(enum gw_control_setting setting)
 	struct json_object *const object = new_object();
 
 	gw_json_put_string(object, "name", row->key);
-	gw_json_put_string(object, "type", row->unit == GW_CONTROL_UNIT_TEXT ? "string" : "integer");
-	if (row->unit != GW_CONTROL_UNIT_TEXT) {
+	gw_json_put_string(object, "type", row->unit == GW_CONTROL_UNIT_TEXT ? "string" :
+			   row->unit == GW_CONTROL_UNIT_FLAG ? "boolean" : "integer");
+	if (row->unit != GW_CONTROL_UNIT_TEXT && row->unit != GW_CONTROL_UNIT_FLAG) {
 		gw_json_put_u64(object, "minimum", row->min);
 		gw_json_put_u64(object, "maximum", row->max);
 		gw_json_put_bool(object, "zero_is_none", row->zero_is_none);

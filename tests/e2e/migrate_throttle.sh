@@ -132,6 +132,46 @@ with_little_time() {
 	"$@"
 }
 
+# status EXPRESSION: of Python, about the `throttle` of the status.
+status() {
+	"$GODWIT" status "$NAME" --run-dir "$SCRATCH/run" -o json >"$SCRATCH/status" &&
+		python3 "$HERE/../cli/schema.py" "$HERE/../../docs/schema/control-status.schema.json" <"$SCRATCH/status" &&
+		python3 -c "import json, sys; throttle = json.load(open('$SCRATCH/status'))['throttle']; sys.exit(not ($1))" &&
+		return 0
+	echo "# does not hold: $1"
+	cat "$SCRATCH/status"
+	return 1
+}
+
+steps_are_told() {
+	[ "$(grep -c 'throttling the writers to' "$SCRATCH/err")" -gt "$1" ]
+}
+
+# What the status says of it; switched off, it stays off, and it begins anew when it is switched on.
+switched_off() {
+	local steps
+	begin && writer in_cgroup || return 1
+	options
+	background "$GODWIT" migrate "${OPTIONS[@]}" --wait-switch >"$SCRATCH/out" 2>"$SCRATCH/err"
+	wait_for 60 is_throttled && wait_for 10 status "throttle['limit_bytes_per_s'] > 0" || return 1
+	status "throttle['cgroup'] == '$CGROUP' and throttle['former_bytes_per_s'] == $FORMER and throttle['steps'] >= 1 and
+		throttle['throttled_ns'] > 0 and not throttle['given_up']" || return 1
+	"$GODWIT" status "$NAME" --run-dir "$SCRATCH/run" >"$SCRATCH/out" &&
+		grep -Eq '^  writers +throttled to [0-9.]+ MiB/s for .*before it: 40.0 MiB/s' "$SCRATCH/out" || { cat "$SCRATCH/out"; return 1; }
+	expect 0 "$GODWIT" set "$NAME" --run-dir "$SCRATCH/run" throttle-writers=off && limit_is "$FORMER" || return 1
+	status "throttle['limit_bytes_per_s'] == 0 and throttle['throttled_ns'] > 0" || return 1
+	# Longer than a step takes.
+	sleep 2.5
+	limit_is "$FORMER" || return 1
+	steps=$(grep -c 'throttling the writers to' "$SCRATCH/err")
+	expect 0 "$GODWIT" set "$NAME" --run-dir "$SCRATCH/run" throttle-writers=on || return 1
+	wait_for 60 steps_are_told "$steps" && wait_for 10 is_throttled || return 1
+	expect 0 "$GODWIT" cancel "$NAME" --run-dir "$SCRATCH/run" || return 1
+	limit_is "$FORMER" && nothing_left && kill -0 "$WRITING" || return 1
+	[ "$(grep -c 'cancelled$' "$SCRATCH/err")" = 1 ] || { echo "# told more than once:"; cat "$SCRATCH/err"; return 1; }
+	reported "report['throttle']['restored'] and any('throttling is switched off' in m['text'] for m in report['messages'])"
+}
+
 # Killed at a step: the watchdog restores. Then on to the end, or cleaned up, twice.
 killed() {
 	begin && writer in_cgroup || return 1
@@ -226,7 +266,8 @@ if ! needs_bpf; then
 	exit 0
 fi
 run "does not converge without, does with it" tidy only_with_it
-run "cancelled while throttled" tidy cancelled
+run "interrupted while throttled" tidy cancelled
+run "told of, switched off and on, cancelled over the socket" tidy switched_off
 run "both killed, cleanup restores" tidy both_killed
 run "its watchdog dies alone" tidy without_its_watchdog
 run "writers in another cgroup" tidy no_effect

@@ -85,6 +85,28 @@ Test(control, a_guard_is_a_text)
 		       GW_CONTROL_BAD_ARGUMENT, "1 to 63");
 }
 
+Test(control, a_flag_is_true_or_false)
+{
+	struct gw_control_values values = { 0 };
+	struct json_object *object = json_object_new_object();
+
+	cr_assert(parse("{\"schema_version\":1,\"command\":\"set\",\"throttle_writers\":false}") == 0);
+	cr_expect(request.set.mask == 1u << GW_CONTROL_THROTTLE_WRITERS);
+	cr_expect(request.set.value[GW_CONTROL_THROTTLE_WRITERS] == 0);
+	/* By way of a record, and of a client's request. */
+	gw_control_put_values(object, &request.set);
+	gw_control_take_values(object, &values);
+	cr_expect(values.mask == request.set.mask);
+	json_object_put(object);
+	cr_assert(parse("{\"schema_version\":1,\"command\":\"set\",\"throttle_writers\":true}") == 0);
+	object = gw_control_request_json(&request);
+	cr_assert(parse(json_object_to_json_string(object)) == 0);
+	cr_expect(request.set.value[GW_CONTROL_THROTTLE_WRITERS] == 1);
+	json_object_put(object);
+	expect_refused("{\"schema_version\":1,\"command\":\"set\",\"throttle_writers\":0}",
+		       GW_CONTROL_BAD_ARGUMENT, "neither true nor false");
+}
+
 Test(control, out_of_range_is_refused_with_the_range)
 {
 	static const char *const values[] = {
@@ -174,6 +196,11 @@ Test(control, the_longest_messages_fit)
 	fill(status.state_dir, sizeof(status.state_dir));
 	fill(status.decision, sizeof(status.decision));
 	fill(text, sizeof(text));
+	fill(status.settings.guard, sizeof(status.settings.guard));
+	fill(status.throttle.cgroup, sizeof(status.throttle.cgroup));
+	status.throttle.is_there = true;
+	status.throttle.limit_bytes_per_s = status.throttle.former_bytes_per_s = INT64_MAX;
+	status.throttle.throttled_ns = INT64_MAX;
 	status.settings.mask = (1u << GW_CONTROL_SETTINGS) - 1;
 	memset(status.settings.value, 0x7f, sizeof(status.settings.value));
 	memset(&status.progress, 0x7f, sizeof(status.progress));

@@ -57,6 +57,29 @@ Test(throttle, steps_down_from_what_is_written)
 	cr_expect(throttle.write_after_bytes_per_s == 16 * MIB);
 }
 
+Test(throttle, begins_anew_when_it_is_asked_to)
+{
+	struct gw_throttle throttle = { 0 };
+	struct gw_throttle_sample sample = diverging();
+	uint64_t to = 0;
+
+	cr_assert(judge(&throttle, &sample, &to) == GW_THROTTLE_LOWER);
+	gw_throttle_step(&throttle, to, sample.write_bytes_per_s, 5 * GW_NS_PER_S);
+	cr_expect(gw_throttle_time_ns(&throttle, 7 * GW_NS_PER_S) == 2 * GW_NS_PER_S);
+	gw_throttle_anew(&throttle);
+	cr_expect(throttle.limit_bytes_per_s == to, "it holds already");
+	gw_throttle_end(&throttle, 8 * GW_NS_PER_S);
+	throttle.has_given_up = true;
+	cr_expect(judge(&throttle, &sample, &to) == GW_THROTTLE_KEEP);
+	gw_throttle_anew(&throttle);
+	/* From what they write now, and not without effect for being above a limit that is none. */
+	cr_assert(judge(&throttle, &sample, &to) == GW_THROTTLE_LOWER, "%s", why);
+	cr_expect(to == 24 * MIB);
+	gw_throttle_step(&throttle, to, sample.write_bytes_per_s, 20 * GW_NS_PER_S);
+	cr_expect(gw_throttle_time_ns(&throttle, 21 * GW_NS_PER_S) == 4 * GW_NS_PER_S);
+	cr_expect(throttle.steps_in_all == 2);
+}
+
 Test(throttle, waits_for_the_effect)
 {
 	struct gw_throttle throttle = { 0 };

@@ -102,9 +102,14 @@ static void put_settings(FILE *out, struct json_object *status)
 	if (!json_object_object_get_ex(status, "settings", &settings))
 		return;
 	/* As it was started, a value may be out of the range of what can be set. */
-	for (int i = 0; i < GW_CONTROL_SETTINGS; i++)
-		gw_json_u64(settings, gw_control_setting((enum gw_control_setting)i)->key,
-			    &values.value[i]);
+	for (int i = 0; i < GW_CONTROL_SETTINGS; i++) {
+		const char *const key = gw_control_setting((enum gw_control_setting)i)->key;
+		bool is_on = false;
+
+		gw_json_u64(settings, key, &values.value[i]);
+		if (gw_json_bool(settings, key, &is_on))
+			values.value[i] = is_on;
+	}
 	snprintf(values.guard, sizeof(values.guard), "%.*s", GW_CONTROL_GUARD_BYTES - 1,
 		 text_of(settings, gw_control_setting(GW_CONTROL_GUARD)->key));
 	for (int i = 0; i < GW_CONTROL_SETTINGS; i++) {
@@ -113,6 +118,37 @@ static void put_settings(FILE *out, struct json_object *status)
 		put_field(out, gw_control_setting((enum gw_control_setting)i)->option,
 			  gw_control_value(text, (enum gw_control_setting)i, &values));
 	}
+}
+
+static void put_throttle(FILE *out, struct json_object *status)
+{
+	char limit[GW_UNIT_TEXT_BYTES], former[GW_UNIT_TEXT_BYTES], time[GW_UNIT_TEXT_BYTES],
+		text[512];
+	uint64_t limit_bytes_per_s = 0, former_bytes_per_s = 0, throttled_ns = 0, steps = 0;
+	struct json_object *throttle;
+	bool has_given_up = false;
+
+	if (!json_object_object_get_ex(status, "throttle", &throttle) || throttle == NULL)
+		return;
+	gw_json_u64(throttle, "limit_bytes_per_s", &limit_bytes_per_s);
+	gw_json_u64(throttle, "former_bytes_per_s", &former_bytes_per_s);
+	gw_json_u64(throttle, "throttled_ns", &throttled_ns);
+	gw_json_u64(throttle, "steps", &steps);
+	gw_json_bool(throttle, "given_up", &has_given_up);
+	gw_format_duration(time, throttled_ns);
+	if (limit_bytes_per_s != 0)
+		snprintf(text, sizeof(text), "throttled to %s for %s, steps: %llu, before it: %s",
+			 gw_format_rate(limit, limit_bytes_per_s), time, (unsigned long long)steps,
+			 former_bytes_per_s == 0 ? "no limit" :
+			 gw_format_rate(former, former_bytes_per_s));
+	else if (steps > 0)
+		snprintf(text, sizeof(text), "no longer throttled, it was for %s%s", time,
+			 has_given_up ? ", and is given up" : "");
+	else
+		snprintf(text, sizeof(text), "not throttled%s", has_given_up ?
+			 ", it is given up" : "");
+	put_field(out, "writers", text);
+	put_field(out, "  their cgroup", text_of(throttle, "cgroup"));
 }
 
 static void put_possible(FILE *out, struct json_object *status)
@@ -152,6 +188,7 @@ void gw_out_status_text(FILE *out, struct json_object *status)
 		put_field(out, "last decision", text_of(status, "decision"));
 	if (gw_json_bool(status, "switch_wanted", &wanted) && wanted)
 		put_field(out, "switch", "as soon as it fits");
+	put_throttle(out, status);
 	put_settings(out, status);
 	put_possible(out, status);
 }

@@ -379,6 +379,9 @@ static int parse_value(const struct gw_control_setting_row *row, const char *tex
 		return gw_parse_rate(text, value);
 	case GW_CONTROL_UNIT_DURATION:
 		return gw_parse_duration(text, value);
+	case GW_CONTROL_UNIT_FLAG:
+		*value = strcmp(text, "on") == 0;
+		return *value == 0 && strcmp(text, "off") != 0 ? -EINVAL : 0;
 	case GW_CONTROL_UNIT_COUNT:
 	case GW_CONTROL_UNIT_TEXT:
 		break;
@@ -484,7 +487,8 @@ const struct gw_verb gw_verb_set = {
 	.summary = "change settings of a running migration",
 	.about = "Changes settings of the migration NAME, all that are given or none: bandwidth, "
 		 "downtime-limit, timeout, quiesce-deadline, exec-timeout, max-rounds, guard, written "
-		 "as for \"godwit migrate\"; bandwidth=0 and max-rounds=0 mean no limit. They hold for "
+		 "as for \"godwit migrate\"; bandwidth=0 and max-rounds=0 mean no limit. "
+		 "throttle-writers=off lets throttled writers go, on allows it again. They hold for "
 		 "a --continue, too." NAME_IS_OPTIONAL,
 	.operands_min = 1,
 	.operands_max = 1 + GW_CONTROL_SETTINGS,
