@@ -34,10 +34,14 @@ static void connect_client(struct gw_rig *rig, uint32_t i)
 	*serving = (struct serving){ &rig->port[i], pair[0] };
 	cr_assert_eq(pthread_create(&rig->reader[i], NULL, serve, serving), 0);
 	gw_client_open(&rig->client[i], pair[1]);
+	rig->is_connected[i] = true;
 }
 
-static void disconnect_client(struct gw_rig *rig, uint32_t i)
+void gw_rig_disconnect(struct gw_rig *rig, uint32_t i)
 {
+	if (!rig->is_connected[i])
+		return;
+	rig->is_connected[i] = false;
 	gw_client_close(&rig->client[i]);
 	pthread_join(rig->reader[i], NULL);
 }
@@ -59,14 +63,19 @@ static void start(struct gw_rig *rig)
 		connect_client(rig, i);
 }
 
-static void stop(struct gw_rig *rig)
+static void stop_ports(struct gw_rig *rig)
 {
 	for (uint32_t i = 0; i < rig->controllers; i++)
-		disconnect_client(rig, i);
+		gw_rig_disconnect(rig, i);
 	for (uint32_t i = 0; i < rig->controllers; i++)
 		gw_ctrl_stop(rig->port[i].ctrl);
 	for (uint32_t i = 0; i < rig->controllers; i++)
 		gw_port_fini(&rig->port[i]);
+}
+
+static void stop(struct gw_rig *rig)
+{
+	stop_ports(rig);
 	gw_subsys_close(&rig->ss);
 }
 
@@ -91,15 +100,30 @@ void gw_rig_restart(struct gw_rig *rig)
 
 void gw_rig_reconnect(struct gw_rig *rig, uint32_t i)
 {
-	disconnect_client(rig, i);
+	gw_rig_disconnect(rig, i);
 	connect_client(rig, i);
+}
+
+static void remove_dir(const struct gw_rig *rig)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf %s", rig->dir);
+	cr_assert_eq(system(command), 0);
 }
 
 void gw_rig_close(struct gw_rig *rig)
 {
-	char command[128];
-
 	stop(rig);
-	snprintf(command, sizeof(command), "rm -rf %s", rig->dir);
-	cr_assert_eq(system(command), 0);
+	remove_dir(rig);
+}
+
+void gw_rig_close_both(struct gw_rig *a, struct gw_rig *b)
+{
+	stop_ports(a);
+	stop_ports(b);
+	gw_subsys_close(&a->ss);
+	gw_subsys_close(&b->ss);
+	remove_dir(a);
+	remove_dir(b);
 }

@@ -18,7 +18,7 @@ struct gw_rig {
 	struct gw_port port[GW_RIG_CONTROLLERS_MAX];
 	struct gw_client client[GW_RIG_CONTROLLERS_MAX];
 	pthread_t reader[GW_RIG_CONTROLLERS_MAX];
-	int server_fd[GW_RIG_CONTROLLERS_MAX];
+	bool is_connected[GW_RIG_CONTROLLERS_MAX];
 };
 
 /* config NULL: the defaults, with a namespace of 16 MiB. Clients are connected, and not started. */
@@ -27,6 +27,10 @@ void gw_rig_open(struct gw_rig *rig, uint32_t controllers, const struct gw_ssd_c
 void gw_rig_restart(struct gw_rig *rig);
 /* A client that hangs up, and a new one. */
 void gw_rig_reconnect(struct gw_rig *rig, uint32_t i);
+/* A client that hangs up, and no new one. */
+void gw_rig_disconnect(struct gw_rig *rig, uint32_t i);
 void gw_rig_close(struct gw_rig *rig);
+/* Of two between which ports were switched. */
+void gw_rig_close_both(struct gw_rig *a, struct gw_rig *b);
 
 #endif

@@ -568,7 +568,9 @@ Test(ssd_nvme, a_reset_forgets_queues_and_nothing_else)
 /* Return: whether the answer to the command has that text in it. */
 static bool answers(const char *line, const char *text)
 {
-	char *answer = gw_ssd_control_answer(&rig.ss, 1, line);
+	const struct gw_ssd_set set = { .subsys = { &rig.ss }, .subsystems = 1 };
+	bool is_refused;
+	char *answer = gw_ssd_control_answer(&set, line, &is_refused);
 	bool has;
 
 	cr_assert_not_null(answer);

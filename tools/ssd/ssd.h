@@ -7,8 +7,8 @@
  *   subsys    what the controllers share: namespaces, and the state of live migration
  *
  * Threads: one reader per port, which never waits for I/O; one worker per controller, which
- * executes its commands one after the other. Locks, outermost first: subsys->ns_lock, ns->lock,
- * subsys->lm_lock, ctrl->lock, port->lock, map->lock. No lock but those of the namespaces is held
+ * executes its commands one after the other. Locks, outermost first: port->link_lock,
+ * subsys->ns_lock, ns->lock, subsys->lm_lock, ctrl->lock, port->lock, map->lock. No lock but those of the namespaces is held
  * while waiting for anything.
  */
 #ifndef GW_SSD_H
@@ -45,7 +45,8 @@ struct gw_port {
 	int vector_fd[GW_SSD_VECTORS];	/* eventfds; -1: none */
 	bool is_owed[GW_SSD_VECTORS];	/* an interrupt that found no eventfd */
 	atomic_bool is_bus_master;	/* else no DMA: of the command register */
-	bool is_negotiated;		/* the reader's alone: VERSION was the first message */
+	pthread_mutex_t link_lock;	/* outermost: of the next, and of who is ctrl */
+	bool is_negotiated;		/* VERSION was the first message */
 };
 
 int gw_port_init(struct gw_port *port, struct gw_ctrl *ctrl);
@@ -55,6 +56,12 @@ void gw_port_disconnect(struct gw_port *port);
 /* As DEVICE_RESET: controller and configuration space. Descriptors and memory stay. */
 void gw_port_reset(struct gw_port *port);
 void gw_port_interrupt(struct gw_port *port, uint32_t vector);
+/*
+ * ssd_port.c: the port of `from` (client, memory, interrupts, PCI function) becomes that of `to`, and the
+ * other way round. Both are suspended, `to` has the state of `from`, and its port has no client. What
+ * the guest did meanwhile goes over with the port. Return: 0, or negative errno, said; all is as it was.
+ */
+int gw_port_switch(struct gw_ctrl *from, struct gw_ctrl *to, struct gw_diag *diag);
 /* Takes fd over; -1: none from now on. */
 void gw_port_set_vector(struct gw_port *port, uint32_t vector, int fd);
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define SCHEMA_VERSION 1
-#define LINE_BYTES_MAX 256u
+#define WORDS_MAX 16u
 #define PATIENCE_S 5			/* with a client that says nothing */
 
 /* ---- What is told ------------------------------------------------------------------------------- */
@@ -116,54 +116,146 @@ static struct json_object *describe(struct gw_subsys *ss)
 	return o;
 }
 
-static void do_status(struct json_object *answer, struct gw_subsys *subsys, uint32_t subsystems)
+/* ---- Commands --------------------------------------------------------------------------------- */
+
+/* The words of a line; word[0] is the command. */
+struct request {
+	const struct gw_ssd_set *set;
+	struct json_object *answer;
+	char *word[WORDS_MAX];
+	uint32_t words;
+};
+
+static int do_status(const struct request *r, struct gw_diag *diag)
 {
 	struct json_object *list = json_object_new_array();
 
-	for (uint32_t i = 0; i < subsystems; i++)
-		json_object_array_add(list, describe(&subsys[i]));
-	json_object_object_add(answer, "subsystems", list);
+	(void)diag;
+	for (uint32_t i = 0; i < r->set->subsystems; i++)
+		json_object_array_add(list, describe(r->set->subsys[i]));
+	json_object_object_add(r->answer, "subsystems", list);
+	return 0;
 }
 
-static void do_power_cut(struct json_object *answer, struct gw_subsys *subsys, uint32_t subsystems,
-			 uint64_t seed)
+static int do_power_cut(const struct request *r, struct gw_diag *diag)
 {
-	uint64_t lost = 0;
-
-	for (uint32_t i = 0; i < subsystems; i++)
-		lost += gw_subsys_power_cut(&subsys[i], seed);
-	add(answer, "lost_sectors", lost);
-}
-
-char *gw_ssd_control_answer(struct gw_subsys *subsys, uint32_t subsystems, const char *line)
-{
-	struct json_object *answer = json_object_new_object();
 	unsigned long long seed = 0;
-	char rest = '\0', *text;
+	uint64_t lost = 0;
+	char rest;
 
-	add(answer, "schema_version", SCHEMA_VERSION);
-	if (strcmp(line, "status") == 0)
-		do_status(answer, subsys, subsystems);
-	else if (strcmp(line, "power-cut") == 0)
-		do_power_cut(answer, subsys, subsystems, 0);
-	else if (sscanf(line, "power-cut %llu%c", &seed, &rest) == 1 && seed != 0)
-		do_power_cut(answer, subsys, subsystems, seed);
-	else
-		json_object_object_add(answer, "error",
-				       json_object_new_string("commands: status, power-cut [SEED]"));
-	text = strdup(json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN));
-	json_object_put(answer);
+	if (r->words > 1 && (sscanf(r->word[1], "%llu%c", &seed, &rest) != 1 || seed == 0))
+		return gw_fail(diag, -EINVAL, "the seed is a number that is not 0, and not '%s'",
+			       r->word[1]);
+	for (uint32_t i = 0; i < r->set->subsystems; i++)
+		lost += gw_subsys_power_cut(r->set->subsys[i], seed);
+	add(r->answer, "lost_sectors", lost);
+	return 0;
+}
+
+/* SUBSYSTEM/CNTLID. Return: NULL: there is none, said. */
+static struct gw_ctrl *controller_of(const struct request *r, const char *name, struct gw_diag *diag)
+{
+	unsigned int subsystem = 0, cntlid = 0;
+	struct gw_ctrl *c = NULL;
+	char rest;
+
+	if (sscanf(name, "%u/%u%c", &subsystem, &cntlid, &rest) == 2 && subsystem >= 1 &&
+	    subsystem <= r->set->subsystems && cntlid <= UINT16_MAX)
+		c = gw_subsys_controller(r->set->subsys[subsystem - 1], (uint16_t)cntlid);
+	if (c == NULL)
+		gw_fail(diag, -EINVAL, "there is no controller %s: 1/2 is controller 2 of the first "
+				       "subsystem; status has them", name);
+	return c;
+}
+
+static int do_switch_port(const struct request *r, struct gw_diag *diag)
+{
+	struct gw_ctrl *from = controller_of(r, r->word[1], diag), *to;
+
+	if (from == NULL)
+		return -EINVAL;
+	to = controller_of(r, r->word[2], diag);
+	return to == NULL ? -EINVAL : gw_port_switch(from, to, diag);
+}
+
+static int do_reset(const struct request *r, struct gw_diag *diag)
+{
+	struct gw_ctrl *c = controller_of(r, r->word[1], diag);
+
+	if (c == NULL)
+		return -EINVAL;
+	gw_ctrl_reset(c);
+	return 0;
+}
+
+static const struct {
+	const char *name, *arguments;
+	uint32_t words_min, words_max;	/* with the name */
+	int (*run)(const struct request *r, struct gw_diag *diag);
+} commands[] = {
+	{ "status", "", 1, 1, do_status },
+	{ "power-cut", " [SEED]", 1, 2, do_power_cut },
+	{ "switch-port", " FROM TO", 3, 3, do_switch_port },
+	{ "reset", " CONTROLLER", 2, 2, do_reset },
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static int fail_unknown(struct gw_diag *diag)
+{
+	char list[512] = "commands:";
+
+	for (size_t i = 0; i < COMMANDS; i++) {
+		const size_t used = strlen(list);
+
+		snprintf(list + used, sizeof(list) - used, "%s %s%s", i > 0 ? "," : "", commands[i].name,
+			 commands[i].arguments);
+	}
+	return gw_fail(diag, -EINVAL, "%s", list);
+}
+
+static int run(const struct request *r, struct gw_diag *diag)
+{
+	for (size_t i = 0; r->words > 0 && i < COMMANDS; i++) {
+		if (strcmp(r->word[0], commands[i].name) != 0)
+			continue;
+		if (r->words < commands[i].words_min || r->words > commands[i].words_max)
+			return gw_fail(diag, -EINVAL, "it is %s%s", commands[i].name,
+				       commands[i].arguments);
+		return commands[i].run(r, diag);
+	}
+	return fail_unknown(diag);
+}
+
+char *gw_ssd_control_answer(const struct gw_ssd_set *set, const char *line, bool *is_refused)
+{
+	struct request r = { .set = set, .answer = json_object_new_object() };
+	struct gw_diag diag = { 0 };
+	char copy[GW_SSD_LINE_BYTES_MAX], *rest = copy, *text;
+
+	snprintf(copy, sizeof(copy), "%s", line);
+	for (char *word; r.words < WORDS_MAX && (word = strsep(&rest, " ")) != NULL;) {
+		if (*word != '\0')
+			r.word[r.words++] = word;
+	}
+	add(r.answer, "schema_version", SCHEMA_VERSION);
+	*is_refused = run(&r, &diag) < 0;
+	if (*is_refused)
+		json_object_object_add(r.answer, "error", json_object_new_string(diag.text));
+	text = strdup(json_object_to_json_string_ext(r.answer,
+						     JSON_C_TO_STRING_PLAIN |
+							     JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(r.answer);
 	return text;
 }
 
 /* ---- The socket ----------------------------------------------------------------------------------- */
 
 /* Return: bytes of the line without its end, or -1: none, or too long. */
-static int read_line(int fd, char line[LINE_BYTES_MAX])
+static int read_line(int fd, char line[GW_SSD_LINE_BYTES_MAX])
 {
 	uint32_t used = 0;
 
-	while (used < LINE_BYTES_MAX - 1) {
+	while (used < GW_SSD_LINE_BYTES_MAX - 1) {
 		const ssize_t got = recv(fd, line + used, 1, 0);
 
 		if (got < 0 && errno == EINTR)
@@ -196,14 +288,15 @@ static void send_text(int fd, const char *text, size_t bytes)
 static void serve_client(const struct gw_ssd_control *control, int fd)
 {
 	const struct timeval patience = { .tv_sec = PATIENCE_S };
-	char line[LINE_BYTES_MAX];
+	char line[GW_SSD_LINE_BYTES_MAX];
+	bool is_refused;
 	char *answer;
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (read_line(fd, line) < 0)
 		return;
-	answer = gw_ssd_control_answer(control->subsys, control->subsystems, line);
+	answer = gw_ssd_control_answer(control->set, line, &is_refused);
 	if (answer == NULL)
 		return;
 	send_text(fd, answer, strlen(answer));
@@ -227,12 +320,12 @@ static void *serve(void *arg)
 	}
 }
 
-int gw_ssd_control_open(struct gw_ssd_control *control, const char *path, struct gw_subsys *subsys,
-		    uint32_t subsystems, struct gw_diag *diag)
+int gw_ssd_control_open(struct gw_ssd_control *control, const char *path, const struct gw_ssd_set *set,
+			struct gw_diag *diag)
 {
 	int err;
 
-	*control = (struct gw_ssd_control){ .path = path, .subsys = subsys, .subsystems = subsystems };
+	*control = (struct gw_ssd_control){ .path = path, .set = set };
 	control->fd = gw_listen_on(path, diag);
 	if (control->fd < 0)
 		return control->fd;
@@ -257,7 +350,7 @@ int gw_ssd_control_ask(const char *path, const char *line, struct gw_diag *diag)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char text[4096];
+	char text[4096], start[64] = "";
 	ssize_t got;
 
 	if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
@@ -271,8 +364,13 @@ int gw_ssd_control_ask(const char *path, const char *line, struct gw_diag *diag)
 	}
 	send_text(fd, line, strlen(line));
 	send_text(fd, "\n", 1);
-	while ((got = recv(fd, text, sizeof(text), 0)) > 0)
+	while ((got = recv(fd, text, sizeof(text), 0)) > 0) {
+		if (start[0] == '\0')
+			snprintf(start, sizeof(start), "%.*s", (int)got, text);
 		fwrite(text, 1, (size_t)got, stdout);
+	}
 	close(fd);
-	return fflush(stdout) == 0 && got == 0 ? 0 : gw_fail(diag, -EIO, "%s: no answer", path);
+	if (fflush(stdout) != 0 || got != 0 || start[0] == '\0')
+		return gw_fail(diag, -EIO, "%s: no answer", path);
+	return strstr(start, "\"error\":") == NULL ? 0 : gw_fail(diag, -EINVAL, "refused");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The control socket: a line with a command comes in, a line of JSON goes out. See docs/ssd.md. */
+/* The control socket: a line with a command comes in, lines of JSON go out. See docs/ssd.md. */
 #ifndef GW_SSD_CONTROL_H
 #define GW_SSD_CONTROL_H
 
@@ -8,24 +8,38 @@
 
 #include "ssd.h"
 
+#define GW_SSD_SUBSYSTEMS_MAX 8u
+#define GW_SSD_LINE_BYTES_MAX 1024u	/* of a command */
+
+/* What there is to control: in a command, 2/17 is controller 17 of the second. */
+struct gw_ssd_set {
+	struct gw_subsys *subsys[GW_SSD_SUBSYSTEMS_MAX];	/* borrowed */
+	uint32_t subsystems;
+};
+
 struct gw_ssd_control {
 	const char *path;		/* borrowed */
-	struct gw_subsys *subsys;	/* borrowed: an array */
-	uint32_t subsystems;
+	const struct gw_ssd_set *set;	/* borrowed */
 	int fd;
 	bool has_thread;
 	pthread_t thread;
 };
 
-/* What the command `line` (its end cut off) comes to; the answer is the caller's to free. */
-char *gw_ssd_control_answer(struct gw_subsys *subsys, uint32_t subsystems, const char *line);
+/*
+ * What the command `line` (its end cut off) comes to; the answer is the caller's to free. One caller
+ * at a time. is_refused: the answer is an error, in words.
+ */
+char *gw_ssd_control_answer(const struct gw_ssd_set *set, const char *line, bool *is_refused);
 
-/* Return: 0 or negative errno, said in diag. subsys stays where it is until gw_ssd_control_close(). */
-int gw_ssd_control_open(struct gw_ssd_control *control, const char *path, struct gw_subsys *subsys,
-		    uint32_t subsystems, struct gw_diag *diag);
+/* Return: 0 or negative errno, said in diag. set stays where it is until gw_ssd_control_close(). */
+int gw_ssd_control_open(struct gw_ssd_control *control, const char *path, const struct gw_ssd_set *set,
+			struct gw_diag *diag);
 void gw_ssd_control_close(struct gw_ssd_control *control);
 
-/* The other end: sends the command and prints the answer. Return: 0 or negative errno, said. */
+/*
+ * The other end: sends the command and prints the answer. Return: 0 or negative errno, said; an
+ * answer that is an error is one, too.
+ */
 int gw_ssd_control_ask(const char *path, const char *line, struct gw_diag *diag);
 
 /* A listening UNIX socket for its owner alone, in place of one that nobody listens on any more. */

@@ -12,7 +12,7 @@
 #include "ssd_control.h"
 #include "ssd_listen.h"
 
-#define SUBSYSTEMS_MAX 8u
+#define SUBSYSTEMS_MAX GW_SSD_SUBSYSTEMS_MAX
 #define LISTENERS_MAX 32u
 
 struct ssd {
@@ -21,6 +21,7 @@ struct ssd {
 	struct gw_listener listener[LISTENERS_MAX];
 	uint32_t listeners;
 	const char *control_path;	/* NULL: no control socket */
+	struct gw_ssd_set set;
 	struct gw_ssd_control control;
 };
 
@@ -43,7 +44,7 @@ static const char usage[] =
 	"      merge=on|off        of neighbouring entries in the log of changes (off)\n"
 	"      and all others of docs/ssd.md: limits, optional commands\n"
 	"  --listen SOCKET                 a controller of the subsystem before it, on this socket\n"
-	"  --control SOCKET                answers commands, in JSON: status; power-cut [SEED]\n"
+	"  --control SOCKET                answers commands, in JSON; `ctl SOCKET help` lists them\n"
 	"  --help, --version\n";
 
 /* ---- Options ------------------------------------------------------------------------------------- */
@@ -98,9 +99,10 @@ static int add_subsystem(struct ssd *ssd, char *text, struct gw_diag *diag)
 	err = parse_subsystem(text, &config, diag);
 	if (err == 0)
 		err = gw_subsys_open(&ssd->subsys[ssd->subsystems], text, &config, diag);
-	if (err == 0)
-		ssd->subsystems++;
-	return err;
+	if (err < 0)
+		return err;
+	ssd->set.subsys[ssd->subsystems++] = &ssd->subsys[ssd->set.subsystems++];
+	return 0;
 }
 
 static int add_listener(struct ssd *ssd, const char *path, struct gw_diag *diag)
@@ -176,8 +178,7 @@ static int run(struct ssd *ssd, const sigset_t *ending, struct gw_diag *diag)
 	int err = start(ssd, diag);
 
 	if (err == 0 && ssd->control_path != NULL)
-		err = gw_ssd_control_open(&ssd->control, ssd->control_path, ssd->subsys, ssd->subsystems,
-				      diag);
+		err = gw_ssd_control_open(&ssd->control, ssd->control_path, &ssd->set, diag);
 	if (err < 0)
 		return err;
 	for (uint32_t i = 0; i < ssd->listeners; i++) {
@@ -207,7 +208,7 @@ static void stop(struct ssd *ssd)
 /* godwit-ssd ctl SOCKET COMMAND...: the words of the command in a line. */
 static int ask(int argc, char **argv, struct gw_diag *diag)
 {
-	char line[128] = "";
+	char line[GW_SSD_LINE_BYTES_MAX - 1] = "";
 
 	if (argc < 4)
 		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "usage: godwit-ssd ctl SOCKET COMMAND");

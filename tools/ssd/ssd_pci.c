@@ -124,6 +124,7 @@ int gw_port_init(struct gw_port *port, struct gw_ctrl *ctrl)
 	if (err < 0)
 		return err;
 	pthread_mutex_init(&port->lock, NULL);
+	pthread_mutex_init(&port->link_lock, NULL);
 	for (uint32_t i = 0; i < GW_SSD_VECTORS; i++)
 		port->vector_fd[i] = -1;
 	port->is_negotiated = false;
@@ -139,6 +140,7 @@ void gw_port_fini(struct gw_port *port)
 	gw_port_disconnect(port);
 	gw_dma_fini(&port->map);
 	pthread_mutex_destroy(&port->lock);
+	pthread_mutex_destroy(&port->link_lock);
 	port->ctrl->port = NULL;
 	port->ctrl = NULL;
 }
@@ -154,11 +156,13 @@ void gw_port_reset(struct gw_port *port)
 
 void gw_port_disconnect(struct gw_port *port)
 {
+	pthread_mutex_lock(&port->link_lock);
 	gw_port_reset(port);
 	gw_dma_remove(&port->map, 0, 0);
 	for (uint32_t i = 0; i < GW_SSD_VECTORS; i++)
 		gw_port_set_vector(port, i, -1);
 	port->is_negotiated = false;
+	pthread_mutex_unlock(&port->link_lock);
 }
 
 /*

@@ -361,7 +361,9 @@ int gw_vfu_handle(struct gw_port *port, const struct gw_vfu_header *header, cons
 	    m.bytes > GW_VFU_PAYLOAD_BYTES_MAX)
 		return -EPROTO;
 	reply->bytes = 0;
+	pthread_mutex_lock(&port->link_lock);
 	err = dispatch(header->command, &m);
+	pthread_mutex_unlock(&port->link_lock);
 	if (err < 0)
 		reply->bytes = 0;
 	reply->header = (struct gw_vfu_header){
