@@ -90,43 +90,6 @@ int gw_client_call(struct gw_client *client, uint16_t command, const void *paylo
 	return (int)got;
 }
 
-void gw_client_open(struct gw_client *client, int fd)
-{
-	static const struct {
-		uint16_t major, minor;
-		char text[20];
-	} __attribute__((packed)) version = { 0, 0, "{\"capabilities\":{}}" };
-	uint32_t info[4] = { sizeof(info) };
-	char reply[512];
-
-	memset(client, 0, sizeof(*client));
-	client->fd = fd;
-	client->memory_fd = -1;
-	for (uint32_t i = 0; i <= GW_CLIENT_QUEUES; i++)
-		client->vector_fd[i] = -1;
-	assert(gw_client_call(client, 1, &version, sizeof(version), NULL, 0, reply, sizeof(reply)) > 4);
-	assert(memcmp(reply, "\0\0\0", 4) == 0);
-	assert(gw_client_call(client, 4, info, sizeof(info), NULL, 0, info, sizeof(info)) == 16);
-	assert(info[1] == 3);
-	assert(info[2] == 9);
-}
-
-void gw_client_close(struct gw_client *client)
-{
-	if (client->memory != NULL)
-		munmap(client->memory, GW_CLIENT_MEMORY_BYTES);
-	if (client->memory_fd >= 0)
-		close(client->memory_fd);
-	for (uint32_t i = 0; i <= GW_CLIENT_QUEUES; i++) {
-		if (client->vector_fd[i] >= 0)
-			close(client->vector_fd[i]);
-	}
-	if (client->fd >= 0)
-		close(client->fd);
-	memset(client, 0, sizeof(*client));
-	client->fd = client->memory_fd = -1;
-}
-
 int gw_client_map(struct gw_client *client, int fd, uint64_t offset, uint64_t iova, uint64_t bytes,
 		  uint32_t flags)
 {
@@ -181,7 +144,7 @@ int gw_client_write(struct gw_client *client, uint32_t region, uint64_t offset, 
 	return got < 0 ? got : 0;
 }
 
-uint32_t gw_client_register(struct gw_client *client, uint32_t offset)
+static uint32_t read_by_message(struct gw_client *client, uint32_t offset)
 {
 	uint32_t value;
 
@@ -190,7 +153,7 @@ uint32_t gw_client_register(struct gw_client *client, uint32_t offset)
 }
 
 /* As QEMU does it: posted, and so no reply. */
-void gw_client_set_register(struct gw_client *client, uint32_t offset, uint32_t value)
+static void post_by_message(struct gw_client *client, uint32_t offset, uint32_t value)
 {
 	const struct {
 		struct access access;
@@ -204,6 +167,79 @@ void gw_client_set_register(struct gw_client *client, uint32_t offset, uint32_t 
 	};
 
 	send_message(client->fd, &header, &message, NULL, 0);
+}
+
+static void begin_by_messages(struct gw_client *client)
+{
+	uint32_t info[4] = { sizeof(info), 0, 2 }, set[5] = { sizeof(set), 0x24, 2 };
+	const uint16_t command = 0x0006;
+
+	assert(gw_client_map(client, client->memory_fd, 0, GW_CLIENT_IOVA, GW_CLIENT_MEMORY_BYTES,
+			     3) == 0);
+	assert(gw_client_write(client, CONFIG, 4, &command, sizeof(command)) == 0);
+	assert(gw_client_call(client, 7, info, sizeof(info), NULL, 0, info, sizeof(info)) == 16);
+	set[4] = info[3] < GW_CLIENT_QUEUES + 1 ? info[3] : GW_CLIENT_QUEUES + 1;
+	assert(gw_client_call(client, 8, set, sizeof(set), client->vector_fd, set[4], NULL, 0) == 0);
+}
+
+static const struct gw_client_way over_vfio_user = {
+	.begin = begin_by_messages,
+	.read_register = read_by_message,
+	.write_register = post_by_message,
+};
+
+uint32_t gw_client_register(struct gw_client *client, uint32_t offset)
+{
+	return client->way->read_register(client, offset);
+}
+
+void gw_client_set_register(struct gw_client *client, uint32_t offset, uint32_t value)
+{
+	client->way->write_register(client, offset, value);
+}
+
+void gw_client_open_way(struct gw_client *client, const struct gw_client_way *way, void *function)
+{
+	memset(client, 0, sizeof(*client));
+	client->way = way;
+	client->function = function;
+	client->fd = client->memory_fd = -1;
+	for (uint32_t i = 0; i <= GW_CLIENT_QUEUES; i++)
+		client->vector_fd[i] = -1;
+}
+
+void gw_client_open(struct gw_client *client, int fd)
+{
+	static const struct {
+		uint16_t major, minor;
+		char text[20];
+	} __attribute__((packed)) version = { 0, 0, "{\"capabilities\":{}}" };
+	uint32_t info[4] = { sizeof(info) };
+	char reply[512];
+
+	gw_client_open_way(client, &over_vfio_user, NULL);
+	client->fd = fd;
+	assert(gw_client_call(client, 1, &version, sizeof(version), NULL, 0, reply, sizeof(reply)) > 4);
+	assert(memcmp(reply, "\0\0\0", 4) == 0);
+	assert(gw_client_call(client, 4, info, sizeof(info), NULL, 0, info, sizeof(info)) == 16);
+	assert(info[1] == 3);
+	assert(info[2] == 9);
+}
+
+void gw_client_close(struct gw_client *client)
+{
+	if (client->memory != NULL)
+		munmap(client->memory, GW_CLIENT_MEMORY_BYTES);
+	if (client->memory_fd >= 0)
+		close(client->memory_fd);
+	for (uint32_t i = 0; i <= GW_CLIENT_QUEUES; i++) {
+		if (client->vector_fd[i] >= 0)
+			close(client->vector_fd[i]);
+	}
+	if (client->fd >= 0)
+		close(client->fd);
+	memset(client, 0, sizeof(*client));
+	client->fd = client->memory_fd = -1;
 }
 
 /* ---- The controller ------------------------------------------------------------------------------------- */
@@ -274,23 +310,8 @@ void gw_client_create_queues(struct gw_client *client, uint32_t io_queues)
 	}
 }
 
-static void set_vectors(struct gw_client *client)
-{
-	uint32_t info[4] = { sizeof(info), 0, 2 }, set[5] = { sizeof(set), 0x24, 2 };
-
-	assert(gw_client_call(client, 7, info, sizeof(info), NULL, 0, info, sizeof(info)) == 16);
-	set[4] = info[3] < GW_CLIENT_QUEUES + 1 ? info[3] : GW_CLIENT_QUEUES + 1;
-	for (uint32_t i = 0; i < set[4]; i++) {
-		client->vector_fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		assert(client->vector_fd[i] >= 0);
-	}
-	assert(gw_client_call(client, 8, set, sizeof(set), client->vector_fd, set[4], NULL, 0) == 0);
-}
-
 void gw_client_start(struct gw_client *client, uint32_t io_queues)
 {
-	const uint16_t command = 0x0006;
-
 	assert(io_queues <= GW_CLIENT_QUEUES);
 	client->memory_fd = memfd_create("guest", MFD_CLOEXEC);
 	assert(client->memory_fd >= 0);
@@ -298,10 +319,11 @@ void gw_client_start(struct gw_client *client, uint32_t io_queues)
 	client->memory = mmap(NULL, GW_CLIENT_MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
 			      client->memory_fd, 0);
 	assert(client->memory != MAP_FAILED);
-	assert(gw_client_map(client, client->memory_fd, 0, GW_CLIENT_IOVA, GW_CLIENT_MEMORY_BYTES,
-			     3) == 0);
-	assert(gw_client_write(client, CONFIG, 4, &command, sizeof(command)) == 0);
-	set_vectors(client);
+	for (uint32_t i = 0; i <= GW_CLIENT_QUEUES; i++) {
+		client->vector_fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		assert(client->vector_fd[i] >= 0);
+	}
+	client->way->begin(client);
 	gw_client_start_controller(client);
 	gw_client_create_queues(client, io_queues);
 }

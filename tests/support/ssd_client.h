@@ -23,8 +23,20 @@ struct gw_client_queue {
 	uint64_t sq, cq;		/* offsets in the memory */
 };
 
+struct gw_client;
+
+/* How a function is reached; over vfio-user, unless a test has another way. */
+struct gw_client_way {
+	/* Maps client->memory for DMA, makes it bus master, gives it client->vector_fd. */
+	void (*begin)(struct gw_client *client);
+	uint32_t (*read_register)(struct gw_client *client, uint32_t offset);
+	void (*write_register)(struct gw_client *client, uint32_t offset, uint32_t value);
+};
+
 struct gw_client {
-	int fd;				/* the connection */
+	const struct gw_client_way *way;
+	void *function;			/* the way's own */
+	int fd;				/* the connection; -1: it is another way */
 	int memory_fd, vector_fd[GW_CLIENT_QUEUES + 1];
 	uint8_t *memory;
 	uint16_t next_id, next_cid;
@@ -38,6 +50,8 @@ int gw_client_call(struct gw_client *client, uint16_t command, const void *paylo
 		   const int *fds, uint32_t fd_count, void *reply, uint32_t reply_room);
 /* Takes the connection over; VERSION, and a check of what the device says of itself. */
 void gw_client_open(struct gw_client *client, int fd);
+/* No connection: what it takes goes through way. */
+void gw_client_open_way(struct gw_client *client, const struct gw_client_way *way, void *function);
 void gw_client_close(struct gw_client *client);
 int gw_client_map(struct gw_client *client, int fd, uint64_t offset, uint64_t iova, uint64_t bytes,
 		  uint32_t flags);
