@@ -30,6 +30,19 @@ static void setup(void)
 	setup_with(false);
 }
 
+static void setup_two_managers(void)
+{
+	struct gw_ssd_config config;
+
+	gw_ssd_config_init(&config);
+	config.namespace_bytes = UINT64_C(16) << 20;
+	config.has_migration = true;
+	config.managers = 2;
+	gw_rig_open(&rig, 3, &config);
+	for (int i = 0; i < 3; i++)
+		gw_client_start(&rig.client[i], 1);
+}
+
 static void teardown(void)
 {
 	gw_rig_close(&rig);
@@ -521,6 +534,24 @@ Test(ssd_migration, resets_end_a_suspension)
 	cr_assert_eq(write_blocks(A, 2, 1), 0, "072");
 }
 
+/* Its queue outlives it, and so does the log: what is changed afterwards must not be missing. */
+Test(ssd_migration, a_reset_of_a_suspended_one_goes_on_with_its_log)
+{
+	struct reader r = reader_of(128, RING);
+
+	cr_assert_eq(create(CNTLID_A, 128, RING), 0);
+	cr_assert_eq(track(dw0, true), 0);
+	cr_assert_eq(suspend(CNTLID_A), 0);
+	gw_client_stop_controller(A);
+	gw_client_start_controller(A);
+	gw_client_create_queues(A, 1);
+	cr_assert_eq(write_blocks(A, 2, 1), 0);
+	expect_entry(&r, 0x83, 0, 0);
+	expect_entry(&r, 0x87, 0, 0);
+	expect_entry(&r, 0x83, 0, 0);
+	expect_entry(&r, 0x01, 2, 1);
+}
+
 /* ---- 074 to 092: state ------------------------------------------------------------------------------------ */
 
 Test(ssd_migration, state_is_read_whole_or_in_pieces)
@@ -845,4 +876,25 @@ Test(ssd_migration_merging, neighbours_are_one_entry, .init = setup_merging, .fi
 	}
 	cr_assert_eq(told, 10);
 	cr_assert_eq(r.head, 2);
+}
+
+/* Controllers 1 and 2 manage, 3 is migrated: what the first one began goes on when the second is reset. */
+Test(ssd_migration_managers, each_has_its_own, .init = setup_two_managers, .fini = teardown)
+{
+	struct reader r = reader_of(64, RING);
+	uint32_t cdq;
+
+	cr_assert_eq(suspend(2), NVME_SC_INVALID_CONTROLLER_ID, "it manages, too");
+	cr_assert_eq(create(CNTLID_B, 64, RING), 0);
+	cdq = dw0;
+	cr_assert_eq(track(cdq, true), 0);
+	cr_assert_eq(suspend(CNTLID_B), 0);
+	gw_client_stop_controller(A);
+	cr_assert_eq(resume(CNTLID_B), 0, "the second manager's reset has not ended it");
+	cr_assert_eq(write_blocks(B, 9, 1), 0);
+	expect_entry(&r, 0x83, 0, 0);
+	expect_entry(&r, 0x87, 0, 0);
+	expect_entry(&r, 0x83, 0, 0);
+	expect_entry(&r, 0x01, 9, 1);
+	cr_assert_eq(set_head(cdq, r.head), 0);
 }

@@ -134,12 +134,15 @@ struct gw_memory_track {
 	uint8_t granularity;		/* 2^n x 4 KiB */
 	uint32_t ranges;
 	struct nvme_track_range range[GW_SSD_TRACK_RANGES_MAX];
+	struct gw_ctrl *owner;		/* who started it; of ss->lm_lock */
 	uint64_t *bits[GW_SSD_TRACK_RANGES_MAX];
 };
 
 /* Parts of a controller state on their way in (Migration Send, Set Controller State). */
 struct gw_state_parts {
+	pthread_mutex_t lock;		/* a manager that puts one is at work; never waited for */
 	bool is_open;
+	struct gw_ctrl *owner;		/* whose host opened it */
 	uint8_t csvi, csuuidi;
 	uint64_t generation;		/* of the controller that they are for: its reset drops them */
 	uint64_t bytes;			/* the end of what has come */
@@ -160,6 +163,7 @@ struct gw_ctrl {
 	pthread_cond_t wake;		/* the worker waits; others for busy to end */
 	bool is_stopping;		/* the process ends */
 	bool is_suspended;
+	struct gw_ctrl *suspender;	/* the last one that suspended it */
 	bool is_busy;			/* a command is being executed */
 	bool is_shutting_down;		/* CC.SHN was set: flush, then say so */
 	uint64_t generation;		/* goes up with every reset */
@@ -184,7 +188,7 @@ struct gw_ctrl {
 	struct gw_cmd cmd;		/* the worker's: the command it executes */
 	uint8_t *bounce;		/* the worker's: GW_SSD_XFER_BYTES_MAX, for Compare and Copy */
 	struct gw_memory_track track;
-	struct gw_state_parts parts;	/* the managing controller's worker's: what comes for this one */
+	struct gw_state_parts parts;	/* what comes for this one */
 };
 
 struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag);
@@ -291,7 +295,8 @@ uint16_t gw_track_send(struct gw_cmd *cmd);		/* Track Send, Track Memory Changes
 uint16_t gw_track_receive(struct gw_cmd *cmd);
 /* c has written to its host's memory. */
 void gw_track_note(struct gw_ctrl *c, uint64_t iova, uint64_t bytes);
-void gw_track_stop_all(struct gw_subsys *ss);		/* lm_lock is not held */
+/* What owner has started (NULL: everyone). lm_lock is not held. */
+void gw_track_stop_of(struct gw_subsys *ss, const struct gw_ctrl *owner);
 
 uint16_t gw_lm_send(struct gw_cmd *cmd);
 uint16_t gw_lm_receive(struct gw_cmd *cmd);

@@ -39,6 +39,7 @@ void gw_ssd_config_init(struct gw_ssd_config *config)
 		.fuses = NVME_FUSES_COMPARE_WRITE,
 		.sanicap = NVME_SANICAP_CRYPTO | NVME_SANICAP_BLOCK,
 		.trattr = NVME_TRATTR_MEMORY | NVME_TRATTR_USER_DATA,
+		.managers = 1,
 		.unit_blocks = 8,
 		.lm = {
 			.cdqs = 4,
@@ -171,6 +172,7 @@ static const struct key keys[] = {
 	{ "lba-status", BIT, FIELD(oacs), NVME_OACS_LBA_STATUS, 0 },
 	{ "sanitize", BIT, FIELD(sanicap), NVME_SANICAP_CRYPTO | NVME_SANICAP_BLOCK, 0 },
 	{ "migration", SWITCH, FIELD(has_migration), 0, 0 },
+	{ "managers", NUMBER, FIELD(managers), 1, GW_SSD_CONTROLLERS_MAX },
 	{ "merge", SWITCH, FIELD(is_merging), 0, 0 },
 	{ "track-memory", BIT, FIELD(trattr), NVME_TRATTR_MEMORY, 0 },
 	{ "track-changes", BIT, FIELD(trattr), NVME_TRATTR_USER_DATA, 0 },

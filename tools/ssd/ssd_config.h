@@ -62,7 +62,8 @@ struct gw_ssd_config {
 	uint8_t lbads;
 	uint16_t oncs, oacs, fuses;	/* as in Identify: what there is of the optional commands */
 	uint32_t sanicap;
-	bool has_migration;		/* the first controller manages migrations */
+	bool has_migration;		/* the first controllers manage migrations */
+	uint32_t managers;		/* so many of them, if so */
 	bool is_merging;		/* neighbouring changes become one entry of the log */
 	uint8_t trattr;
 	uint32_t unit_blocks;		/* TLBAAG */

@@ -87,10 +87,12 @@ static void finish_reset(struct gw_ctrl *c)
 {
 	if (c->port != NULL)
 		gw_dma_synchronize(&c->port->map);
+	/* If it was suspended, it is no more: its log goes on. */
+	gw_cdq_resumed(c);
 	if (!c->is_manager)
 		return;
-	gw_lm_manager_reset(c);
 	gw_cdq_delete_of(c);
+	gw_lm_manager_reset(c);
 }
 
 void gw_ctrl_reset(struct gw_ctrl *c)
@@ -485,9 +487,10 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 	c->ss = ss;
 	c->index = ss->ctrls;
 	c->cntlid = gw_ssd_config_cntlid(&ss->config, c->index);
-	c->is_manager = ss->config.has_migration && ss->ctrls == 0;
+	c->is_manager = ss->config.has_migration && ss->ctrls < ss->config.managers;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->track.lock, NULL);
+	pthread_mutex_init(&c->parts.lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->wake, &monotonic);
@@ -505,6 +508,7 @@ void gw_ctrl_destroy(struct gw_ctrl *c)
 	free(c->parts.seen);
 	free(c->bounce);
 	pthread_cond_destroy(&c->wake);
+	pthread_mutex_destroy(&c->parts.lock);
 	pthread_mutex_destroy(&c->track.lock);
 	pthread_mutex_destroy(&c->lock);
 	free(c);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Suspend, resume, and the state of a controller in and out: Migration Send and Receive
- * (Base 5.1.16, 5.1.17, 8.1.12). All of it is executed by the worker of the one controller that
- * manages migrations; the others' workers know only that they are suspended.
+ * (Base 5.1.16, 5.1.17, 8.1.12). All of it is executed by the workers of the controllers that
+ * manage migrations; the others' workers know only that they are suspended.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +77,23 @@ static void let_run(struct gw_ctrl *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* The log first, so that no change goes by unlogged. */
+static void end_suspension(struct gw_ctrl *c)
+{
+	gw_cdq_resumed(c);
+	let_run(c);
+}
+
+static bool is_suspended_by(struct gw_ctrl *c, const struct gw_ctrl *manager)
+{
+	bool is;
+
+	pthread_mutex_lock(&c->lock);
+	is = c->is_suspended && c->suspender == manager;
+	pthread_mutex_unlock(&c->lock);
+	return is;
+}
+
 static uint16_t suspend_now(struct gw_cmd *cmd, struct gw_ctrl *c, bool is_deleting)
 {
 	bool is_still;
@@ -85,9 +102,11 @@ static uint16_t suspend_now(struct gw_cmd *cmd, struct gw_ctrl *c, bool is_delet
 	if (!c->is_suspended)
 		c->suspended_ns = gw_now_ns(&gw_clock_monotonic);
 	c->is_suspended = true;
+	c->suspender = cmd->ctrl;
 	pthread_mutex_unlock(&c->lock);
 	if (!wait_idle(cmd, c)) {
-		let_run(c);	/* the reset of the one that suspended it ended this, too */
+		if (is_suspended_by(c, cmd->ctrl))
+			end_suspension(c);	/* the reset ended this, too */
 		return NVME_SC_ABORT_REQUESTED;
 	}
 	pthread_mutex_lock(&c->lock);
@@ -95,8 +114,15 @@ static uint16_t suspend_now(struct gw_cmd *cmd, struct gw_ctrl *c, bool is_delet
 	if (is_still)
 		gw_queue_signal(c, true);
 	pthread_mutex_unlock(&c->lock);
-	if (is_still)
-		gw_cdq_suspended(c, is_deleting);
+	if (!is_still)
+		return NVME_SC_SUCCESS;
+	gw_cdq_suspended(c, is_deleting);
+	pthread_mutex_lock(&c->lock);
+	is_still = c->is_suspended;
+	pthread_mutex_unlock(&c->lock);
+	/* A reset that came in between has looked for a log to go on before there was one. */
+	if (!is_still)
+		gw_cdq_resumed(c);
 	return NVME_SC_SUCCESS;
 }
 
@@ -133,8 +159,7 @@ static uint16_t resume(struct gw_ctrl *c)
 		return NVME_SC_CONTROLLER_NOT_SUSPENDED;
 	if (is_open(c))
 		return NVME_SC_COMMAND_SEQUENCE;
-	gw_cdq_resumed(c);	/* first, so that no change goes by unlogged */
-	let_run(c);
+	end_suspension(c);
 	return NVME_SC_SUCCESS;
 }
 
@@ -142,22 +167,16 @@ void gw_lm_manager_reset(struct gw_ctrl *manager)
 {
 	struct gw_subsys *ss = manager->ss;
 
-	gw_track_stop_all(ss);
+	gw_track_stop_of(ss, manager);
 	for (uint32_t i = 0; i < ss->ctrls; i++) {
-		struct gw_ctrl *c = ss->ctrl[i];
-		bool is_suspended;
-
-		pthread_mutex_lock(&c->lock);
-		is_suspended = c->is_suspended;
-		pthread_mutex_unlock(&c->lock);
-		if (is_suspended && c != manager)
-			let_run(c);
+		if (is_suspended_by(ss->ctrl[i], manager))
+			end_suspension(ss->ctrl[i]);
 	}
 }
 
 /* ---- Set Controller State (Base 5.1.17.1.3) -------------------------------------------------------- */
 
-static uint16_t open_parts(struct gw_ctrl *c, uint8_t csvi, uint8_t csuuidi)
+static uint16_t open_parts(struct gw_ctrl *c, struct gw_ctrl *owner, uint8_t csvi, uint8_t csuuidi)
 {
 	struct gw_state_parts *parts = &c->parts;
 
@@ -172,6 +191,7 @@ static uint16_t open_parts(struct gw_ctrl *c, uint8_t csvi, uint8_t csuuidi)
 	parts->csvi = csvi;
 	parts->csuuidi = csuuidi;
 	parts->bytes = 0;
+	parts->owner = owner;
 	pthread_mutex_lock(&c->lock);
 	parts->generation = c->generation;
 	parts->is_open = true;
@@ -231,7 +251,8 @@ static bool takes_state(struct gw_ctrl *c)
 	return takes;
 }
 
-static uint16_t set_state(struct gw_cmd *cmd, struct gw_ctrl *c)
+/* parts.lock is held. */
+static uint16_t set_locked(struct gw_cmd *cmd, struct gw_ctrl *c)
 {
 	const uint32_t sequence = cmd->sqe.cdw10 >> 16 & 3;
 	const uint8_t csvi = (uint8_t)(cmd->sqe.cdw11 >> 16), csuuidi = (uint8_t)(cmd->sqe.cdw11 >> 24);
@@ -250,7 +271,9 @@ static uint16_t set_state(struct gw_cmd *cmd, struct gw_ctrl *c)
 	    (bytes == 0 && sequence != NVME_SEQUENCE_LAST))
 		return NVME_SC_INVALID_FIELD;
 	if (is_begin)
-		status = open_parts(c, csvi, csuuidi);
+		status = open_parts(c, cmd->ctrl, csvi, csuuidi);
+	else if (c->parts.owner != cmd->ctrl)
+		return NVME_SC_COMMAND_SEQUENCE;
 	else if (csvi != c->parts.csvi || csuuidi != c->parts.csuuidi)
 		status = NVME_SC_INVALID_FIELD;
 	if (status == NVME_SC_SUCCESS)
@@ -260,6 +283,18 @@ static uint16_t set_state(struct gw_cmd *cmd, struct gw_ctrl *c)
 	/* One part alone is no sequence that goes on, whatever came of it. */
 	if (is_end)
 		close_parts(c);
+	return status;
+}
+
+/* Two managers that put a state into the same controller at once: one of them is out of sequence. */
+static uint16_t set_state(struct gw_cmd *cmd, struct gw_ctrl *c)
+{
+	uint16_t status;
+
+	if (pthread_mutex_trylock(&c->parts.lock) != 0)
+		return NVME_SC_COMMAND_SEQUENCE;
+	status = set_locked(cmd, c);
+	pthread_mutex_unlock(&c->parts.lock);
 	return status;
 }
 

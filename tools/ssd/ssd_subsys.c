@@ -305,7 +305,7 @@ void gw_subsys_close(struct gw_subsys *ss)
 {
 	for (uint32_t i = 0; i < ss->ctrls; i++)
 		gw_ctrl_stop(ss->ctrl[i]);
-	gw_track_stop_all(ss);
+	gw_track_stop_of(ss, NULL);
 	for (uint32_t i = 0; i < ss->ctrls; i++) {
 		gw_cdq_delete_of(ss->ctrl[i]);
 		gw_ctrl_destroy(ss->ctrl[i]);

@@ -45,14 +45,17 @@ static void stop(struct gw_subsys *ss, struct gw_memory_track *t)
 	for (uint32_t i = 0; i < t->ranges; i++)
 		free(t->bits[i]);
 	t->ranges = 0;
+	t->owner = NULL;
 	pthread_mutex_unlock(&t->lock);
 }
 
-void gw_track_stop_all(struct gw_subsys *ss)
+void gw_track_stop_of(struct gw_subsys *ss, const struct gw_ctrl *owner)
 {
 	pthread_mutex_lock(&ss->lm_lock);
-	for (uint32_t i = 0; i < ss->ctrls; i++)
-		stop(ss, &ss->ctrl[i]->track);
+	for (uint32_t i = 0; i < ss->ctrls; i++) {
+		if (owner == NULL || ss->ctrl[i]->track.owner == owner)
+			stop(ss, &ss->ctrl[i]->track);
+	}
 	pthread_mutex_unlock(&ss->lm_lock);
 }
 
@@ -129,6 +132,16 @@ static bool fill(struct gw_memory_track *t, const struct nvme_track_memory *head
 	return true;
 }
 
+/* Descriptors of all that owner has started. lm_lock is held. */
+static uint32_t used_by(const struct gw_subsys *ss, const struct gw_ctrl *owner)
+{
+	uint32_t used = 0;
+
+	for (uint32_t i = 0; i < ss->ctrls; i++)
+		used += ss->ctrl[i]->track.owner == owner ? ss->ctrl[i]->track.ranges : 0;
+	return used;
+}
+
 /* lm_lock is held. */
 static uint16_t start(struct gw_cmd *cmd, struct gw_ctrl *c, const struct nvme_track_memory *head,
 		      const struct nvme_track_range *range)
@@ -138,7 +151,8 @@ static uint16_t start(struct gw_cmd *cmd, struct gw_ctrl *c, const struct nvme_t
 
 	if (atomic_load(&c->track.is_on))
 		return NVME_SC_INVALID_CONTROLLER_ID;
-	if (ss->track_ranges_used + head->count > ss->config.lm.track_ranges)
+	if (used_by(ss, cmd->ctrl) + head->count > ss->config.lm.track_ranges ||
+	    ss->track_ranges_used + head->count > ss->config.lm.track_ranges_subsystem)
 		return NVME_SC_INVALID_FIELD;
 	/* As with a queue: nothing may begin after the reset that ends it all. */
 	if (gw_cmd_is_stale(cmd))
@@ -152,6 +166,7 @@ static uint16_t start(struct gw_cmd *cmd, struct gw_ctrl *c, const struct nvme_t
 		stop(ss, &c->track);
 		return NVME_SC_NOT_ENOUGH_RESOURCES;
 	}
+	c->track.owner = cmd->ctrl;
 	ss->track_ranges_used += head->count;
 	return NVME_SC_SUCCESS;
 }
@@ -193,7 +208,7 @@ uint16_t gw_track_send(struct gw_cmd *cmd)
 	pthread_mutex_lock(&ss->lm_lock);
 	if (is_start)
 		status = start(cmd, c, &head, range);
-	else if (atomic_load(&c->track.is_on))
+	else if (c->track.owner == cmd->ctrl)
 		stop(ss, &c->track);
 	else
 		status = NVME_SC_INVALID_CONTROLLER_ID;
@@ -254,6 +269,16 @@ static void report(struct gw_cmd *cmd, struct gw_memory_track *t, struct nvme_tr
 		head->attributes |= NVME_TRACKED_MORE;
 }
 
+static bool is_tracked_by(struct gw_ctrl *c, const struct gw_ctrl *owner)
+{
+	bool is;
+
+	pthread_mutex_lock(&c->ss->lm_lock);
+	is = c->track.owner == owner;
+	pthread_mutex_unlock(&c->ss->lm_lock);
+	return is;
+}
+
 uint16_t gw_track_receive(struct gw_cmd *cmd)
 {
 	struct gw_ctrl *c = gw_lm_find(cmd->ctrl->ss, (uint16_t)cmd->sqe.cdw11);
@@ -264,7 +289,7 @@ uint16_t gw_track_receive(struct gw_cmd *cmd)
 
 	if ((cmd->sqe.cdw10 & 0xff) != NVME_TRACK_RECEIVE_MEMORY)
 		return NVME_SC_INVALID_FIELD;
-	if (c == NULL || !atomic_load(&c->track.is_on))
+	if (c == NULL || !is_tracked_by(c, cmd->ctrl))
 		return NVME_SC_INVALID_CONTROLLER_ID;
 	if (bytes < sizeof(head) || bytes > GW_SSD_XFER_BYTES_MAX)
 		return NVME_SC_INVALID_FIELD;
