@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A rude client of the control socket: control.py SOCKET MANNER. Exit status 0 if it was treated as it should."""
+"""A client of the control socket, mostly a rude one: control.py SOCKET MANNER... Exit status 0 if it was treated as it should."""
 import json
 import socket
 import sys
@@ -138,5 +138,28 @@ def ranges():
     assert ask(client, "status")["settings"] == before
 
 
+def cancel_in(state):
+    """As soon as it is in that state; then it ends with exit code 6, and says once why."""
+    client = dial()
+    now, said = ask(client, "watch")["state"], []
+    while now != state:
+        event = line(client)
+        assert event is not None and event["event"] != "ended", (now, event)
+        now = event.get("state", now)
+    client.sendall(b'{"schema_version":1,"command":"cancel"}\n')
+    while True:
+        event = line(client)
+        assert event is not None, "it hung up without a word"
+        if "ok" in event:
+            assert event["ok"] and event["state"] == state, event
+        if event.get("event") == "message":
+            said.append(event["text"])
+        if event.get("event") == "ended":
+            break
+    assert event["exit_code"] == 6 and event["reason"] == "cancelled", event
+    assert said.count("cancelled") == 1, said
+
+
 for manner in sys.argv[2:]:
-    globals()[manner]()
+    name, _, argument = manner.partition(":")
+    globals()[name](*[argument] if argument else [])

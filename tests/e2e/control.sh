@@ -130,10 +130,8 @@ committed() {
 		same "$SOURCE" "$TARGET"
 }
 
-# cancel_in STATE OPTIONS: a mounted file system is as it was, and can be written.
-cancel_in() {
-	local state=$1
-	shift
+# A mounted file system, and what it is like; source and target of 64 MiB.
+mounted() {
 	loop source 64M; SOURCE=$LOOP
 	loop target 64M; TARGET=$LOOP
 	mkfs.ext4 -q "$SOURCE" && mount_at m "$SOURCE" || return 1
@@ -141,11 +139,79 @@ cancel_in() {
 	sync -f "$SCRATCH/m"
 	sha256sum "$SCRATCH/m/data" >"$SCRATCH/sum"
 	grep " $SCRATCH/m " /proc/mounts >"$SCRATCH/mounts"
+}
+
+cleanup() {
+	"$GODWIT" cleanup "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" 2>"$SCRATCH/err"
+}
+
+# What a migration that was given up must have left: nothing, and cleanup finds nothing to mend.
+is_as_before() {
+	untouched && all_gone || return 1
+	python3 -c "import os, sys; os.open(sys.argv[1], os.O_RDWR | os.O_EXCL)" "$TARGET" || { echo "# the target is still claimed"; return 1; }
+	expect 0 cleanup && expect 0 cleanup && untouched
+}
+
+# cancel_in STATE OPTIONS: a mounted file system is as it was, and can be written.
+cancel_in() {
+	local state=$1
+	shift
+	mounted && expect 0 migrate "$SOURCE" "$TARGET" --background "$@" || return 1
+	PID=$(field '["pid"]')
+	if [ "$state" = paused ]; then
+		expect 0 control pause && expect 0 control cancel || return 1
+	else
+		python3 "$HERE/control.py" "$SCRATCH/run/$NAME.sock" "cancel_in:$state" || return 1
+	fi
+	wait_for 10 is_dead "$PID" && is_as_before && reported 'report["exit_code"] == 6'
+}
+
+# More than is copied: there is always another round.
+cancel_in_a_round() {
+	background sh -c "
+		while :; do
+			[ ! -e '$SCRATCH/m/data' ] || dd if=/dev/zero of='$SCRATCH/m/more' bs=1M count=12 oflag=direct conv=notrunc status=none
+			sleep 0.1
+		done"
+	cancel_in round --bandwidth 40M --downtime-limit 5ms
+}
+
+# Some I/O, so that it looks on for longer than two seconds, and a test has time to come.
+trickle() {
+	background sh -c "while :; do dd if='$1' of=/dev/null bs=4k count=1 iflag=direct status=none; sleep 0.1; done"
+}
+
+# begin_and_kill STATE OPTIONS: SIGKILL in that state.
+begin_and_kill() {
+	local state=$1
+	shift
+	[ "$state" != baseline ] || trickle "$SOURCE"
 	expect 0 migrate "$SOURCE" "$TARGET" --background "$@" || return 1
+	PID=$(field '["pid"]')
+	PIDS+=("$PID")
 	[ "$state" != paused ] || expect 0 control pause || return 1
 	wait_state "$state" || return 1
-	expect 0 control cancel || return 1
-	untouched && all_gone && reported 'report["exit_code"] == 6'
+	kill -KILL "$PID"
+	wait_for 10 is_dead "$PID" && wait_for 20 is_listed dead
+}
+
+kill_in_and_clean() {
+	mounted && begin_and_kill "$@" && expect 0 cleanup && said 'nothing is left but its journal' && is_as_before
+}
+
+kill_in_and_continue() {
+	devices 16M
+	begin_and_kill "$@" --handoff none || return 1
+	dd if=/dev/urandom of="$SOURCE" bs=1M count=1 seek=3 oflag=direct status=none
+	expect 0 continue_migration --background || return 1
+	PID=$(field '["pid"]')
+	expect 0 control set guard=off bandwidth=0 || return 1
+	if [ "$1" = waiting ]; then
+		wait_state waiting && expect 0 control switch || return 1
+	fi
+	control watch
+	case $? in 0 | 3) ;; *) cat "$SCRATCH/err"; return 1 ;; esac
+	wait_for 20 is_dead "$PID" && same "$SOURCE" "$TARGET" && all_gone && reported 'report["exit_code"] == 0'
 }
 
 is_listed() { control list && grep -q "^$NAME  $1" "$SCRATCH/out"; }
@@ -157,23 +223,14 @@ untouched() {
 
 # Killed at a step, with a mounted file system; cleaned up, twice.
 kill_and_clean() {
-	local result try
-	loop source 64M; SOURCE=$LOOP
-	loop target 64M; TARGET=$LOOP
-	mkfs.ext4 -q "$SOURCE" && mount_at m "$SOURCE" || return 1
-	head -c 20M /dev/urandom >"$SCRATCH/m/data"
-	sync -f "$SCRATCH/m"
-	sha256sum "$SCRATCH/m/data" >"$SCRATCH/sum"
-	grep " $SCRATCH/m " /proc/mounts >"$SCRATCH/mounts"
+	local result
+	mounted || return 1
 	GODWIT=$GODWIT_FAULT GODWIT_KILL_AT=$1 migrate "$SOURCE" "$TARGET" --downtime-limit 2s
 	result=$?
 	[ $result = 137 ] || { echo "# $1 was never reached: $result"; return 1; }
 	# The watchdog may still be at work.
 	wait_for 20 is_listed dead || return 1
-	for try in 1 2; do
-		expect 0 "$GODWIT" cleanup "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" 2>"$SCRATCH/err" || return 1
-	done
-	untouched && all_gone
+	expect 0 cleanup && is_as_before
 }
 
 stale_socket() {
@@ -303,8 +360,21 @@ run "paused, resumed" paused
 run "what was set, a process later" set_and_continue
 run "quiesced: answered at once, cancelled" quiesced
 run "committed: no way back" committed
+run "cancelled before the copy, while the workload is measured" cancel_in baseline --guard p99=1s
 run "cancelled in the base pass" cancel_in base --bandwidth 10M
+run "cancelled in a later round" cancel_in_a_round
+run "cancelled while it reads back" cancel_in verifying --verify --bandwidth 48M
+run "cancelled while it waits for the switch" cancel_in waiting --wait-switch
 run "cancelled in a pause" cancel_in paused --bandwidth 10M
+for state in baseline paused waiting; do
+	case $state in
+	baseline) options=(--guard p99=1s) ;;
+	paused) options=(--bandwidth 10M) ;;
+	waiting) options=(--wait-switch) ;;
+	esac
+	run "killed in state $state, cleaned up twice" kill_in_and_clean $state "${options[@]}"
+	run "killed in state $state, continued" kill_in_and_continue $state "${options[@]}"
+done
 for step in control-bound control-started batch-flushed quiesced committing; do
 	run "killed at $step, cleaned up twice" kill_and_clean "$step"
 done
