@@ -25,6 +25,7 @@ FLAVOUR := $(if $(SAN),asan)$(if $(and $(SAN),$(FAULT)),-)$(if $(FAULT),fault)
 B ?= $(O)$(if $(FLAVOUR),/$(FLAVOUR))
 GEN := $(O)/gen
 FUZZ := $(O)/fuzz
+RACE := $(O)/race
 
 # ---- Flags ----------------------------------------------------------------------------------
 
@@ -46,6 +47,7 @@ compile_flags = -MD -MP $(BASE_CPPFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) $(
 link_flags = $(CFLAGS) $(if $(SAN),$(SANITIZE)) $(LDFLAGS)
 fuzz_flags = -MD -MP $(BASE_CPPFLAGS) $(BASE_CFLAGS) -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=all
+race_flags = -MD -MP $(BASE_CPPFLAGS) $(BASE_CFLAGS) -O1 -g -fsanitize=thread
 # What a compiler guesses from its optimizer differs from version to version: shown, not fatal.
 guesses := format-truncation maybe-uninitialized stringop-overflow stringop-truncation array-bounds
 is_clang := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
@@ -65,6 +67,9 @@ unit_src := $(call sources,tests/unit/*.c)
 program_src := $(call sources,tests/prop/*.c) $(call sources,tests/fault/*.c) \
 	$(call sources,tests/e2e/*.c) $(call sources,bench/*.c)
 fuzz_src := $(call sources,tests/fuzz/fuzz_*.c)
+# Under the thread sanitizer, with no more of the library than has to do with several threads.
+race_src := $(call sources,tests/race/race_*.c)
+race_lib_src := $(filter src/base/% src/format/% src/observe/control_server.c,$(lib_src))
 man_src := $(call sources,docs/man/*.scd)
 cli_tests := $(filter-out %/lib.sh,$(call sources,tests/cli/*.sh))
 # The longest first: what is left for the end are short ones.
@@ -72,6 +77,7 @@ e2e_kill := tests/e2e/migrate_kill.sh
 e2e_tests := $(e2e_kill) $(filter-out %/lib.sh $(e2e_kill),$(call sources,tests/e2e/*.sh))
 
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+race_objects = $(patsubst %.c,$(RACE)/obj/%.o,$(1))
 fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(1))
 programs = $(patsubst tests/%.c,$(1)/%,$(filter tests/$(2)/%,$(program_src)))
 
@@ -85,6 +91,7 @@ fault_bin := $(call programs,$(B),fault)
 e2e_bin := $(call programs,$(B),e2e)
 bench_bin := $(patsubst bench/%.c,$(B)/bench/%,$(filter bench/%,$(program_src)))
 fuzz_bin := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(fuzz_src))
+race_bin := $(patsubst tests/race/%.c,$(RACE)/%,$(race_src))
 man_pages := $(patsubst docs/man/%.scd,$(B)/man/%,$(man_src))
 
 asan_tests := $(patsubst $(B)/%,$(O)/asan/%,$(unit_bin) $(prop_bin) $(fault_bin))
@@ -202,6 +209,16 @@ $(fuzz_bin): $(FUZZ)/%: $(FUZZ)/obj/tests/fuzz/%.o $(FUZZ)/libssd.a $(FUZZ)/libg
 	$(call say,LD,$@)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 
+$(RACE)/compile.stamp: FORCE
+	$(call keep,$(CC) $(race_flags) $(race_lib_src))
+$(RACE)/obj/%.o: %.c $(RACE)/compile.stamp
+	$(call say,RACECC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(race_flags) $(werror) -c -o $@ $<
+$(race_bin): $(RACE)/%: $(RACE)/obj/tests/race/%.o $(call race_objects,$(race_lib_src))
+	$(call say,LD,$@)
+	$(Q)$(CC) -fsanitize=thread -o $@ $^ $(LIBS)
+
 $(B)/man/%: docs/man/%.scd
 	$(call say,MAN,$@)
 	@mkdir -p $(@D)
@@ -215,11 +232,11 @@ $(B)/godwit.bash: $(godwit)
 .PHONY: man tests fuzzers bpf
 man: $(man_pages) ## the manual pages
 bpf: $(skeletons) ## the BPF programs and their skeletons
-tests: $(unit_bin) $(prop_bin) $(fault_bin) $(e2e_bin) ## build the test programs
+tests: $(unit_bin) $(prop_bin) $(fault_bin) $(e2e_bin) $(race_bin) ## build the test programs
 fuzzers: $(fuzz_bin)
 
-.PHONY: check check-build check-unit check-prop check-fault check-asan check-fuzz check-cli check-e2e check-vm
-plain_tests = $(unit_bin) $(prop_bin) $(fault_bin)
+.PHONY: check check-build check-unit check-prop check-fault check-race check-asan check-fuzz check-cli check-e2e check-vm
+plain_tests = $(unit_bin) $(prop_bin) $(fault_bin) $(race_bin)
 run_tests := $(Q)GW_BUILD=$(B) GW_OUT=$(O) tests/run
 asan_items = $(asan_tests) $(if $(cli_tests),GW_BUILD=$(O)/asan $(cli_tests) GW_BUILD=$(O))
 
@@ -239,6 +256,8 @@ check-prop: $(prop_bin) ## property tests: random steps against a plain model
 	$(run_tests) $(prop_bin)
 check-fault: $(fault_bin) ## the engine on the model device, a fault at every step
 	$(run_tests) $(fault_bin)
+check-race: $(race_bin) ## the threads of a migration, under the thread sanitizer
+	$(run_tests) $(race_bin)
 check-asan: ## unit, property, fault and command-line tests under the sanitizers
 	$(remake) SAN=1 B=$(O)/asan all tests
 	$(run_tests) $(asan_items)
@@ -312,4 +331,5 @@ install uninstall: SHELL := /bin/bash
 every_src := $(lib_src) $(tool_src) $(ssd_main_src) $(ssd_src) $(support_src) $(unit_src) $(program_src) \
 	tools/demo/writer.c tools/lab/agent.c
 -include $(wildcard $(patsubst %.c,$(B)/obj/%.d,$(every_src)) \
-	$(patsubst %.c,$(FUZZ)/obj/%.d,$(lib_src) $(ssd_src) $(fuzz_src)) $(O)/bpf/*.d)
+	$(patsubst %.c,$(FUZZ)/obj/%.d,$(lib_src) $(ssd_src) $(fuzz_src)) \
+	$(patsubst %.c,$(RACE)/obj/%.d,$(race_src) $(race_lib_src)) $(O)/bpf/*.d)
