@@ -174,7 +174,12 @@ static void uring_close(void *self)
 {
 	struct uring *const uring = self;
 
-	/* The kernel takes a ring down in the background; the files, and an exclusive claim, go now. */
+	/*
+	 * The kernel takes a ring down in the background; the files, and an exclusive claim, go now.
+	 * What its workers have done for us (fsync, fallocate) lets go of its file only when this
+	 * thread looks once more.
+	 */
+	(void)io_uring_get_events(&uring->ring);
 	io_uring_unregister_files(&uring->ring);
 	io_uring_queue_exit(&uring->ring);
 	free(uring);
@@ -273,6 +278,8 @@ static int register_all(struct uring *uring, const int fd[GW_ENDS], struct gw_di
 	int err;
 
 	limit_workers(&uring->ring);
+	/* A child with its own mapping would keep the ring, and all that it holds, for as long as it lives. */
+	(void)io_uring_ring_dontfork(&uring->ring);
 	/* Only saves a look-up a call (5.18 and later). */
 	(void)io_uring_register_ring_fd(&uring->ring);
 	err = io_uring_register_files(&uring->ring, fd, GW_ENDS);

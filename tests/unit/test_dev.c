@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* An implementation that does as it is told: each attempt gets the next answer of the script. */
@@ -443,4 +446,76 @@ Test(dev_uring, says_what_a_closed_descriptor_is)
 	cr_expect(gw_dev_open_uring(&dev, &config, &diag) < 0);
 	cr_expect(diag.failed);
 	cr_expect(strlen(diag.text) > 0);
+}
+
+/* The lock on a file goes when the last reference to what was opened does, as a claim on a disk does. */
+static bool is_locked(const char *path)
+{
+	const int fd = open(path, O_RDWR);
+	const bool locked = flock(fd, LOCK_EX | LOCK_NB) != 0;
+
+	cr_assert(fd >= 0);
+	close(fd);
+	return locked;
+}
+
+/* As the watchdog is: it has no descriptor of its parent's, but what was mapped. */
+static pid_t fork_child(void)
+{
+	const pid_t pid = fork();
+
+	cr_assert(pid >= 0);
+	if (pid == 0) {
+		close_range(0, ~0u, 0);
+		pause();
+		_exit(0);
+	}
+	return pid;
+}
+
+static bool has_a_ring(pid_t pid)
+{
+	char path[64], line[512];
+	bool found = false;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	maps = fopen(path, "r");
+	cr_assert(maps != NULL);
+	while (!found && fgets(line, sizeof(line), maps) != NULL)
+		found = strstr(line, "io_uring") != NULL;
+	fclose(maps);
+	return found;
+}
+
+/*
+ * A request that a worker of the kernel did (a flush) may hold on to its file for a moment, until the
+ * ring is gone: a race that is seldom lost. So nobody else may keep the ring.
+ */
+Test(dev_uring, lets_go_of_its_files_while_a_child_lives)
+{
+	struct files files;
+	bool held = true;
+	pid_t child;
+
+	open_files(&files);
+	cr_assert(flock(files.config.fd[GW_TARGET], LOCK_EX | LOCK_NB) == 0);
+	cr_assert(run_io(GW_IO_FLUSH, GW_TARGET, NULL, 0, 0) == 0);
+	cr_expect(has_a_ring(getpid()));
+	child = fork_child();
+	cr_expect(!has_a_ring(child));
+	gw_dev_close(dev);
+	close(files.config.fd[GW_TARGET]);
+	/* The child may have been forked, and not have closed it yet. */
+	for (int ms = 0; ms < 10000 && held; ms++) {
+		held = is_locked(files.path[GW_TARGET]);
+		usleep(1000);
+	}
+	cr_expect(!held);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	close(files.config.fd[GW_SOURCE]);
+	unlink(files.path[GW_SOURCE]);
+	unlink(files.path[GW_TARGET]);
+	free(slab);
 }
