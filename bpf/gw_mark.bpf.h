@@ -7,7 +7,7 @@
 #ifndef GW_MARK_BPF_H
 #define GW_MARK_BPF_H
 
-#include "gw_compat.bpf.h"
+#include "gw_record.bpf.h"
 
 #include <godwit/bpf_abi.h>
 
@@ -79,8 +79,12 @@ static __always_inline void raise(u64 flag)
 {
 	struct gw_bpf_state *const state = state_of();
 
-	if (state != NULL && (*(volatile u64 *)&state->flags & flag) == 0)
+	if (state == NULL)
+		return;
+	if ((*(volatile u64 *)&state->flags & flag) == 0)
 		or_word(&state->flags, flag);
+	if (gw_is_recording && (*(volatile u64 *)&state->flags_ever & flag) == 0)
+		or_word(&state->flags_ever, flag);
 }
 
 #define count_rare(field)						\
@@ -228,6 +232,8 @@ static __always_inline void mark_clipped(const struct extent *extent)
 
 	if (is_empty(extent))
 		return;
+	if (gw_is_recording && gw_note_range(extent->first, extent->end) != 0)
+		count_rare(record_coarsened);
 	first = (extent->first - gw_tracked_first) >> shift;
 	last = (extent->end - 1 - gw_tracked_first) >> shift;
 	if (likely(first >> 6 == last >> 6))

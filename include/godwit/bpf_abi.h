@@ -57,7 +57,9 @@ struct gw_bpf_state {
 	gw_u64 whole_device_marks;	/* user space counts them, when it takes the flags */
 	gw_u64 strays_full;		/* writes that no slot and no entry of `strays` stands for */
 	gw_u64 unknown_command;		/* the last of them: opcode, GW_COMMAND_ADMIN, GW_COMMAND_SEEN */
-	gw_u64 reserved;
+	gw_u64 flags_ever;		/* with a record: all flags that were raised since the start */
+	gw_u64 record_coarsened;	/* ranges that the record had no room for; see gw_record_units */
+	gw_u64 reserved[7];
 };
 
 #define GW_COMMAND_ADMIN 0x100u
@@ -91,6 +93,26 @@ struct gw_bpf_stats {
 	gw_u64 completions[GW_COMPLETE_COPIES];	/* counted by the copy that came first */
 	gw_u64 reserved[2];
 };
+
+/*
+ * The exact record: a hash of ranges as they were sent, each with the times when the first of its
+ * commands was given to the driver and when the last one had ended. When it is full, ranges go to an
+ * array of equal units of what is tracked.
+ */
+struct gw_bpf_record_range {
+	gw_u64 first_sector;		/* on the disk, within what is tracked */
+	gw_u64 end_sector;
+};
+
+struct gw_bpf_record_times {
+	gw_u64 first_ns;		/* CLOCK_MONOTONIC; 0: never */
+	gw_u64 last_ns;
+};
+
+/* What one range goes through at most, when the hash is full. */
+#define GW_RECORD_UNITS_MAX 16384u
+/* What the kernel takes for a range: its own part of an entry, key and value, and a bucket. */
+#define GW_RECORD_RANGE_BYTES (48u + 16u + 16u + 16u)
 
 /*
  * Latencies of completed I/O, in log-linear buckets: steps of 64 ns up to 4 us, from there on
@@ -157,7 +179,7 @@ struct gw_bpf_latency {
 };
 
 #define GW_TRACK_MAGIC 0x54525747u	/* "GWRT" */
-#define GW_TRACK_VERSION 2u
+#define GW_TRACK_VERSION 3u
 
 #define GW_TRACK_BIO_BASED 0x1u
 #define GW_TRACK_PARTITION 0x2u
@@ -211,7 +233,11 @@ struct gw_track_header {
 	/* As for the misses, of gw_bpf_state.strays_full. */
 	gw_u64 strays_full_seen;
 	gw_u64 strays_full_grew_ns;
-	gw_u64 reserved[6];
+	gw_u64 record_ranges;		/* room of the exact record; 0: there is none */
+	gw_u32 record_units;		/* beside it */
+	gw_u32 record_unit_shift;	/* from sectors */
+	gw_u64 started_ns;		/* CLOCK_MONOTONIC */
+	gw_u64 reserved[3];
 	char subsystem_nqn[224];
 	char serial[24];
 	char name[64];
@@ -221,7 +247,7 @@ struct gw_track_header {
 };
 
 _Static_assert(sizeof(struct gw_bpf_slot) == 64, "a cache line");
-_Static_assert(sizeof(struct gw_bpf_state) == 64, "gw_bpf_state");
+_Static_assert(sizeof(struct gw_bpf_state) == 128, "gw_bpf_state");
 _Static_assert(sizeof(struct gw_bpf_stats) == 64, "gw_bpf_stats");
 _Static_assert(sizeof(struct gw_bpf_latency) % 64 == 0, "whole cache lines");
 _Static_assert(__builtin_offsetof(struct gw_track_header, diskseq) == 24, "kept in all versions");

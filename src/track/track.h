@@ -15,6 +15,7 @@
 #include "blkinfo.h"
 #include "err.h"
 #include "geom.h"
+#include "spans.h"
 
 #define GW_BPFFS_DIR "/sys/fs/bpf"
 #define GW_PINS_DIR GW_BPFFS_DIR "/godwit"
@@ -103,6 +104,7 @@ struct gw_track_block_config {
 	const struct gw_node *node;	/* block device, whole or partition */
 	uint32_t grain_bytes;		/* 0: default */
 	uint64_t size_bytes;		/* tracked from the node's start; 0: the whole node */
+	uint64_t record_bytes;		/* memory for the exact record; 0: none is kept */
 	bool skip_self_test;		/* only for a second tracking right after a first one */
 };
 /* GW_SOURCE_NVME for a namespace, where this kernel's driver has the tracepoints. */
@@ -129,6 +131,33 @@ int gw_track_block_open(struct gw_track **track, const char *name, struct gw_dia
  * version). Return: 0 (also if there were none), or negative errno.
  */
 int gw_track_block_remove(const char *name, struct gw_diag *diag);
+
+#define GW_RECORD_BYTES_DEFAULT (UINT64_C(16) << 20)
+
+/* What a tracking with an exact record has seen since its start. Nothing in it is ever forgotten. */
+struct gw_track_record {
+	struct gw_span *exact;		/* sectors of the node; as commands named them, so they may overlap */
+	size_t exact_count;
+	struct gw_span *coarse;		/* the same by whole units, of what the record had no room for */
+	size_t coarse_count;
+	uint64_t ranges_max;		/* what it has room for */
+	uint64_t unit_sectors;
+	uint64_t bytes;			/* of memory in the kernel; fixed */
+	uint64_t coarsened;		/* times that a range went to the units */
+	uint64_t lost_found;		/* completions that were lost: a last time may be that of the submission */
+	uint64_t started_ns, started_wall_ns;	/* of CLOCK_MONOTONIC, which all times are of; of the day */
+	char whole[256];		/* why anything else may have been written, too; "" otherwise */
+};
+/*
+ * Of a tracking by a BPF source, which goes on meanwhile. Return: 0; -ENODATA: it was started
+ * without one; or negative errno; said (GW_EXIT_CANNOT). Undo with gw_track_record_fini().
+ */
+int gw_track_block_record(struct gw_track *track, struct gw_track_record *record,
+			  struct gw_diag *diag);
+void gw_track_record_fini(struct gw_track_record *record);
+/* Memory that the record takes in the kernel, and the ranges it has room for; 0 if there is none. */
+uint64_t gw_track_block_record_room(const struct gw_track *track, uint64_t *ranges);
+
 /* Calls fn with each name pinned below GW_PINS_DIR. Return: 0, fn's first non-zero answer, or negative errno. */
 int gw_track_block_each(int (*fn)(void *arg, const char *name), void *arg);
 /* The self-test alone, for preflight. Return: 0 or negative errno with the reason in diag. */

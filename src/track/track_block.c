@@ -95,16 +95,21 @@ static struct gw_run slot_run(const struct gw_track *track, const struct gw_bpf_
 
 /* Take */
 
-static void say_why(struct gw_track_taken *taken, const char *why)
+/* Appends to text, with "; " between. */
+static void add_why(char *text, size_t bytes, const char *why)
 {
-	const size_t length = strlen(taken->why);
+	const size_t length = strlen(text);
 
-	taken->whole_device = true;
-	snprintf(taken->why + length, sizeof(taken->why) - length, "%s%s", length > 0 ? "; " : "",
-		 why);
+	snprintf(text + length, bytes - length, "%s%s", length > 0 ? "; " : "", why);
 }
 
-static void explain_unknown_command(struct gw_track_taken *taken, const struct gw_bpf_state *state)
+static void say_why(struct gw_track_taken *taken, const char *why)
+{
+	taken->whole_device = true;
+	add_why(taken->why, sizeof(taken->why), why);
+}
+
+static void explain_unknown_command(char *text, size_t bytes, const struct gw_bpf_state *state)
 {
 	const uint64_t command = __atomic_load_n(&state->unknown_command, __ATOMIC_RELAXED);
 	char name[GW_NVME_COMMAND_TEXT_BYTES], why[GW_NVME_COMMAND_TEXT_BYTES + 32];
@@ -112,11 +117,11 @@ static void explain_unknown_command(struct gw_track_taken *taken, const struct g
 	snprintf(why, sizeof(why), "an NVMe command: %s",
 		 (command & GW_COMMAND_SEEN) == 0 ? "unknown" :
 		 gw_nvme_command_name(name, (command & GW_COMMAND_ADMIN) != 0, (uint8_t)command));
-	say_why(taken, why);
+	add_why(text, bytes, why);
 }
 
-static void explain_flags(struct gw_track_taken *taken, const struct gw_bpf_state *state,
-			  uint64_t flags)
+void gw_block_explain_flags(char *text, size_t bytes, const struct gw_bpf_state *state,
+			    uint64_t flags)
 {
 	static const struct {
 		uint64_t flag;
@@ -137,9 +142,9 @@ static void explain_flags(struct gw_track_taken *taken, const struct gw_bpf_stat
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if ((flags & rows[i].flag) != 0)
-			say_why(taken, rows[i].why);
+			add_why(text, bytes, rows[i].why);
 	if ((flags & GW_STATE_UNKNOWN_COMMAND) != 0)
-		explain_unknown_command(taken, state);
+		explain_unknown_command(text, bytes, state);
 }
 
 static void take_flags(struct gw_track *track, struct gw_track_taken *taken)
@@ -151,7 +156,8 @@ static void take_flags(struct gw_track *track, struct gw_track_taken *taken)
 
 	if (flags == 0)
 		return;
-	explain_flags(taken, block->state, flags);
+	taken->whole_device = true;
+	gw_block_explain_flags(taken->why, sizeof(taken->why), block->state, flags);
 	gw_fault_point("take-flags-loaded");
 	taken->fresh_grains += mark_all_pending(track);
 	gw_fault_point("take-flags-stored");
@@ -281,7 +287,7 @@ static int take_misses(struct gw_track *track, struct gw_track_taken *taken, str
 		return err;
 	gw_fault_point("take-misses-read");
 	if (track_was_lost(block, misses)) {
-		say_why(taken, "the kernel skipped submissions and completions");
+		say_why(taken, GW_BLOCK_SKIPPED_TEXT);
 		taken->fresh_grains += mark_all_pending(track);
 		__atomic_fetch_add(&block->state->whole_device_marks, 1, __ATOMIC_RELAXED);
 	}

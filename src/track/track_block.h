@@ -40,6 +40,10 @@ int gw_block_adopt_maps(struct gw_track **track, struct gw_load *load, const str
 /* Takes over load's links, all of which are attached. */
 int gw_block_adopt_links(struct gw_track *track, struct gw_load *load, struct gw_diag *diag);
 
+#define GW_BLOCK_SKIPPED_TEXT "the kernel skipped submissions and completions"
+/* Appends to text what raised each of these flags, with "; " between. */
+void gw_block_explain_flags(char *text, size_t bytes, const struct gw_bpf_state *state,
+			    uint64_t flags);
 /* Is a flag raised for which the next take will say that everything was marked? */
 bool gw_block_is_all_suspect(const struct gw_track *track);
 /* Marks, slots and counters as at the start. Only while nothing is in flight. */

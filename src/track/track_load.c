@@ -18,6 +18,8 @@
 
 #define BTF_PATH "/sys/kernel/btf/vmlinux"
 #define TAGS_MIN 64
+#define RECORD_RANGES_MIN UINT64_C(1024)
+#define RECORD_RANGES_MAX (UINT64_C(1) << 24)
 
 /* What libbpf says: the first complaint is the one that helps. One start at a time per thread. */
 static _Thread_local struct gw_diag *print_diag;
@@ -70,13 +72,18 @@ struct gw_map_shape gw_map_shape(enum gw_map map, const struct gw_plan *plan)
 		[GW_MAP_STRAYS] = { "strays", BPF_MAP_TYPE_HASH, sizeof(struct gw_bpf_slot) },
 		[GW_MAP_STATS] = { "stats", BPF_MAP_TYPE_PERCPU_ARRAY,
 				   sizeof(struct gw_bpf_stats) },
+		[GW_MAP_RECORD] = { "record", BPF_MAP_TYPE_HASH,
+				    sizeof(struct gw_bpf_record_times) },
+		[GW_MAP_RECORD_UNITS] = { "record_units", BPF_MAP_TYPE_ARRAY,
+					  sizeof(struct gw_bpf_record_times) },
 		[GW_MAP_HEADER] = { GW_PIN_HEADER, BPF_MAP_TYPE_ARRAY,
 				    sizeof(struct gw_track_header) },
 	};
 	struct gw_map_shape shape = {
 		.pin = rows[map].pin,
 		.type = rows[map].type,
-		.key_bytes = map == GW_MAP_STRAYS ? 8 : 4,
+		.key_bytes = map == GW_MAP_STRAYS ? 8 : map == GW_MAP_RECORD ?
+			     sizeof(struct gw_bpf_record_range) : 4,
 		.value_bytes = rows[map].value_bytes,
 		.flags = rows[map].type == BPF_MAP_TYPE_ARRAY ? BPF_F_MMAPABLE : 0,
 		.entries = 1,
@@ -90,6 +97,10 @@ struct gw_map_shape gw_map_shape(enum gw_map map, const struct gw_plan *plan)
 		shape.entries = (uint64_t)plan->hw_queues * plan->tags_per_queue;
 	else if (map == GW_MAP_STRAYS)
 		shape.entries = plan->bio_based ? GW_STRAYS_BIOS : GW_STRAYS_REQUESTS;
+	else if (map == GW_MAP_RECORD && plan->record_ranges > 0)
+		shape.entries = plan->record_ranges;
+	else if (map == GW_MAP_RECORD_UNITS && plan->record_ranges > 0)
+		shape.entries = plan->record_units;
 	/* The kernel rounds each value up to 8 bytes; ours have that size. */
 	if (shape.type == BPF_MAP_TYPE_ARRAY)
 		shape.mmap_bytes = shape.entries * shape.value_bytes;
@@ -202,6 +213,41 @@ void gw_plan_coarse(struct gw_plan *plan)
 		plan->coarse_shift++;
 	bits = ((plan->geom.size_grains - 1) >> plan->coarse_shift) + 1;
 	plan->coarse_words = (bits + 63) / 64;
+}
+
+static void plan_record_units(struct gw_plan *plan)
+{
+	const uint64_t last_sector = (plan->geom.size_bytes - 1) >> GW_SECTOR_SHIFT;
+
+	while (last_sector >> plan->record_unit_shift >= GW_RECORD_UNITS_MAX)
+		plan->record_unit_shift++;
+	plan->record_units = (uint32_t)(last_sector >> plan->record_unit_shift) + 1;
+}
+
+uint64_t gw_plan_record_bytes(const struct gw_plan *plan)
+{
+	return plan->record_ranges == 0 ? 0 : plan->record_ranges * GW_RECORD_RANGE_BYTES +
+	       plan->record_units * sizeof(struct gw_bpf_record_times);
+}
+
+int gw_plan_record(struct gw_plan *plan, uint64_t record_bytes, struct gw_diag *diag)
+{
+	plan_record_units(plan);
+	/* A power of two: the kernel has as many buckets as that. */
+	plan->record_ranges = RECORD_RANGES_MIN;
+	if (gw_plan_record_bytes(plan) > record_bytes)
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL,
+				    "an exact record of %s takes at least %llu bytes, not %llu",
+				    plan->node.path, (unsigned long long)gw_plan_record_bytes(plan),
+				    (unsigned long long)record_bytes);
+	while (plan->record_ranges < RECORD_RANGES_MAX) {
+		plan->record_ranges *= 2;
+		if (gw_plan_record_bytes(plan) <= record_bytes)
+			continue;
+		plan->record_ranges /= 2;
+		break;
+	}
+	return 0;
 }
 
 uint32_t gw_plan_controllers(const struct gw_plan *plan)

@@ -29,6 +29,8 @@ enum gw_map {
 	GW_MAP_SLOTS,
 	GW_MAP_STRAYS,
 	GW_MAP_STATS,
+	GW_MAP_RECORD,
+	GW_MAP_RECORD_UNITS,
 	GW_MAP_HEADER,		/* last: it is pinned last */
 	GW_MAPS,
 };
@@ -49,6 +51,8 @@ struct gw_plan {
 	uint64_t coarse_words;
 	uint32_t hw_queues, tags_per_queue;	/* of the slots: queues of all controllers */
 	uint64_t zone_sectors;
+	uint64_t record_ranges;		/* of the exact record; 0: there is none */
+	uint32_t record_units, record_unit_shift;	/* beside it; from sectors */
 	bool reads_mark;		/* source `nvme`, in its self-test: a read counts as a write */
 };
 
@@ -68,6 +72,13 @@ const char *gw_link_pin(unsigned int link);
  */
 int gw_plan_make(struct gw_plan *plan, enum gw_track_source source, const struct gw_node *node,
 		 uint32_t grain_bytes, uint64_t size_bytes, struct gw_diag *diag);
+/*
+ * Makes room in the plan for an exact record that takes so many bytes. Return: 0, or -EINVAL if
+ * that is too little or too much for any; said (GW_EXIT_USAGE).
+ */
+int gw_plan_record(struct gw_plan *plan, uint64_t record_bytes, struct gw_diag *diag);
+/* What it takes in the kernel. */
+uint64_t gw_plan_record_bytes(const struct gw_plan *plan);
 /* Controllers of an NVMe namespace that have slots; the others' commands go to the hash. */
 uint32_t gw_plan_controllers(const struct gw_plan *plan);
 /* Has the plan a program behind that link? */

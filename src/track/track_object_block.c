@@ -55,6 +55,9 @@ static void set_up_block(void *opened, const struct gw_plan *plan)
 		((plan->geom.size_bytes & ((1u << GW_SECTOR_SHIFT) - 1)) != 0);
 	skeleton->rodata->gw_grain_shift = plan->geom.grain_shift;
 	skeleton->rodata->gw_size_grains = plan->geom.size_grains;
+	skeleton->rodata->gw_is_recording = plan->record_ranges > 0;
+	skeleton->rodata->gw_record_first = first;
+	skeleton->rodata->gw_record_unit_shift = plan->record_unit_shift;
 	skeleton->rodata->gw_coarse_shift = plan->coarse_shift;
 	skeleton->rodata->gw_hw_queues = plan->bio_based ? 0 : plan->hw_queues;
 	skeleton->rodata->gw_tags_per_queue = plan->tags_per_queue;

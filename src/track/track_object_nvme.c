@@ -56,6 +56,9 @@ static void set_up_nvme(void *opened, const struct gw_plan *plan)
 	skeleton->rodata->gw_tracked_end = first + (plan->geom.size_bytes >> GW_SECTOR_SHIFT);
 	skeleton->rodata->gw_grain_shift = plan->geom.grain_shift;
 	skeleton->rodata->gw_size_grains = plan->geom.size_grains;
+	skeleton->rodata->gw_is_recording = plan->record_ranges > 0;
+	skeleton->rodata->gw_record_first = first;
+	skeleton->rodata->gw_record_unit_shift = plan->record_unit_shift;
 	skeleton->rodata->gw_coarse_shift = plan->coarse_shift;
 	skeleton->rodata->gw_hw_queues = plan->hw_queues / controllers;
 	skeleton->rodata->gw_tags_per_queue = plan->tags_per_queue;

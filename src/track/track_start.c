@@ -142,6 +142,10 @@ static int fill_header(struct gw_track *track, struct gw_diag *diag)
 		.logical_bytes = node->logical_bytes,
 		.physical_bytes = node->physical_bytes,
 		.started_wall_ns = gw_wall_ns(),
+		.started_ns = gw_now_ns(&gw_clock_monotonic),
+		.record_ranges = plan->record_ranges,
+		.record_units = plan->record_units,
+		.record_unit_shift = plan->record_unit_shift,
 	};
 	if (node->nvme.is_namespace) {
 		header->nsid = node->nvme.nsid;
@@ -375,6 +379,8 @@ int gw_track_block_start(struct gw_track **track, const struct gw_track_block_co
 		return err;
 	err = gw_plan_make(&plan, config->source, config->node, config->grain_bytes,
 			   config->size_bytes, diag);
+	if (err == 0 && config->record_bytes > 0)
+		err = gw_plan_record(&plan, config->record_bytes, diag);
 	if (err == 0)
 		err = gw_load_check_kernel(diag);
 	if (err == 0 && config->name != NULL)
@@ -421,6 +427,9 @@ static bool plan_from_header(struct gw_plan *plan, const struct gw_track_header 
 	    header->hw_queues == 0 || header->tags_per_queue == 0 ||
 	    header->hw_queues > GW_SLOTS_MAX / header->tags_per_queue ||
 	    header->first_sector > UINT64_MAX >> 10 ||
+	    header->record_ranges > UINT32_MAX || header->record_unit_shift > 63 ||
+	    header->record_units > GW_RECORD_UNITS_MAX ||
+	    (header->record_ranges > 0 && header->record_units == 0) ||
 	    !is_text(header->subsystem_nqn, sizeof(header->subsystem_nqn)) ||
 	    !is_text(header->serial, sizeof(header->serial)) ||
 	    ((header->flags & GW_TRACK_BY_NVME) != 0 &&
@@ -434,6 +443,9 @@ static bool plan_from_header(struct gw_plan *plan, const struct gw_track_header 
 	plan->bio_based = (header->flags & GW_TRACK_BIO_BASED) != 0;
 	plan->hw_queues = header->hw_queues;
 	plan->tags_per_queue = header->tags_per_queue;
+	plan->record_ranges = header->record_ranges;
+	plan->record_units = header->record_units;
+	plan->record_unit_shift = header->record_unit_shift;
 	gw_plan_coarse(plan);
 	node->kind = GW_NODE_BLOCK;
 	memcpy(node->path, header->path, sizeof(header->path));

@@ -83,6 +83,33 @@ check "stop is refused after a migration died" refuses 3 "cleanup" "$GODWIT" tra
 check "nothing was taken meanwhile" is_dirty 1
 rm -r "/var/lib/godwit/$name"
 
+# The exact record, of another start: what was written, when, and how often does not matter.
+recorded() {
+	local got
+	got=$("$GODWIT" track record "$name" 2>"$SCRATCH/err" | awk '$3 <= $4 && $4 < 3600 { print $1, $2, $5 }' | xargs) || return 1
+	[ "$got" = "$1" ] || { echo "recorded \"$got\", not \"$1\""; return 1; }
+}
+warned() { grep -q "$1" "$SCRATCH/err"; }
+sectors() { dd if=/dev/urandom of="$loop" bs=512 seek="$1" count="$2" iflag=fullblock oflag=direct conv=notrunc status=none; }
+check "record without --record is refused" refuses 3 "no exact record" "$GODWIT" track record "$name"
+"$GODWIT" track stop "$name" -q "${run[@]}"
+check "start with a record" "$GODWIT" track start "$loop" --name "$name" --record-memory 384K "${run[@]}"
+sectors 3 1
+sectors 3 1
+sectors 131071 1
+blkdiscard -o 1M -l 64K "$loop"
+check "record tells the sectors" recorded "3 1 2048 128 131071 1"
+check "record fits its schema" fits_schema record "$name"
+check "a take leaves it alone" test -n "$("$GODWIT" track take "$name" "${run[@]}")"
+check "record tells them again" recorded "3 1 2048 128 131071 1"
+# 1024 ranges have room.
+fio --name=many --filename="$loop" --rw=write:1k --bs=512 --size=8M --offset=4M --number_ios=1200 --direct=1 \
+	--ioengine=io_uring --output=/dev/null
+"$GODWIT" track record "$name" >"$SCRATCH/record" 2>"$SCRATCH/err"
+check "with no room left it becomes coarse" grep -q ' coarse$' "$SCRATCH/record"
+check "and says so" warned "no room"
+check "the coarse record fits its schema" fits_schema record "$name"
+
 check "stop by device" "$GODWIT" track stop "$loop" "${run[@]}"
 check "stop again is refused" refuses 3 "$name" "$GODWIT" track stop "$name" "${run[@]}"
 check "status of nothing is refused" refuses 3 "$name" "$GODWIT" track status "$name"

@@ -5,12 +5,15 @@
  *   trackctl start NAME DEVICE [GRAIN_BYTES]
  *   trackctl take NAME		moves marks to pending; prints runs of it, and clears them
  *   trackctl take NAME quiet	the same, counting only
+ *   trackctl record NAME SINCE	sectors of the exact record that were written at SINCE or later, and
+ *				what it is not; SINCE is what "trackctl now" has printed
  *   trackctl stats NAME | inflight NAME | stop NAME | remove NAME | list
  *   trackctl copy NAME FROM TO UNTIL
  *				the copier's loop: take, read FROM, write TO; until the file UNTIL is
  *				there, then drain, and once more
  *
  * FAST=1 in the environment: without the self-test. SOURCE=block: also of an NVMe namespace.
+ * RECORD=BYTES: with an exact record of that size.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "track.h"
 
 static void say(void *arg, enum gw_level level, const char *text)
@@ -36,7 +40,7 @@ static struct gw_diag diag = { .fn = say };
 static int start(const char *name, const char *path, const char *grain)
 {
 	struct gw_track_block_config config = { .name = name };
-	const char *const source = getenv("SOURCE");
+	const char *const source = getenv("SOURCE"), *const record = getenv("RECORD");
 	struct gw_track *track;
 	struct gw_node node;
 	int err;
@@ -49,6 +53,7 @@ static int start(const char *name, const char *path, const char *grain)
 									 gw_track_source_for(&node);
 	config.grain_bytes = grain != NULL ? (uint32_t)strtoul(grain, NULL, 10) : 0;
 	config.skip_self_test = getenv("FAST") != NULL;
+	config.record_bytes = record != NULL ? strtoull(record, NULL, 10) : 0;
 	err = gw_track_block_start(&track, &config, &diag);
 	if (err == 0)
 		gw_track_close(track);
@@ -101,6 +106,45 @@ static int show_in_flight(struct gw_track *track)
 
 	if (err == 0)
 		printf("%" PRIu64 " %" PRIu64 "\n", in_flight.count, in_flight.oldest_age_ns);
+	return err;
+}
+
+/* Neighbours are one, whatever their times. */
+struct recent {
+	uint64_t since_ns, first, end;
+};
+
+static int show_span(void *arg, const struct gw_span *span)
+{
+	struct recent *const recent = arg;
+
+	if (span->last_ns < recent->since_ns)
+		return 0;
+	if (span->first != recent->end || recent->first == recent->end) {
+		if (recent->first < recent->end)
+			printf("%" PRIu64 " %" PRIu64 "\n", recent->first, recent->end - recent->first);
+		recent->first = span->first;
+	}
+	recent->end = span->end;
+	return 0;
+}
+
+static int show_record(struct gw_track *track, uint64_t since_ns)
+{
+	const struct gw_span none = { UINT64_MAX, UINT64_MAX, 0, UINT64_MAX };
+	struct recent recent = { .since_ns = since_ns };
+	struct gw_track_record record;
+	int err = gw_track_block_record(track, &record, &diag);
+
+	if (err < 0)
+		return err;
+	err = gw_spans_each(record.exact, record.exact_count, show_span, &recent);
+	show_span(&recent, &none);
+	if (record.coarsened > 0)
+		printf("coarsened\n");
+	if (record.whole[0] != '\0')
+		printf("whole %s\n", record.whole);
+	gw_track_record_fini(&record);
 	return err;
 }
 
@@ -180,6 +224,8 @@ static int with_track(const char *verb, struct gw_track *track, int argc, char *
 		err = show_stats(track);
 	else if (strcmp(verb, "inflight") == 0)
 		err = show_in_flight(track);
+	else if (strcmp(verb, "record") == 0 && argc == 4)
+		err = show_record(track, strtoull(argv[3], NULL, 10));
 	else if (strcmp(verb, "copy") == 0 && argc == 6)
 		err = copy(track, argv[3], argv[4], argv[5]);
 	gw_track_close(track);
@@ -200,6 +246,8 @@ static int run(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "list") == 0)
 		return gw_track_block_each(print_name, NULL);
+	if (argc == 2 && strcmp(argv[1], "now") == 0)
+		return printf("%" PRIu64 "\n", gw_now_ns(&gw_clock_monotonic)) > 0 ? 0 : -EIO;
 	if (argc < 3)
 		return -EINVAL;
 	if (strcmp(argv[1], "start") == 0 && argc >= 4)

@@ -57,13 +57,17 @@ zone_append() { data "$3" && nvme zns zone-append "$1" -s "$2" -z $(($3 * 512)) 
 zone() { nvme zns "$2-zone" "$1" "${@:3}"; }
 
 # row MARKS RESULT DEVICE FUNCTION [ARGUMENTS]: MARKS is the runs of 4 KiB blocks ("16 8, 32 8"), "none",
-# or "whole PATTERN" for the reason. RESULT: ok, fails (the drive refuses it), or any.
+# or "whole PATTERN" for the reason. Behind an "=", what the exact record is to have got, in runs of
+# sectors, where that is not the whole of these blocks. RESULT: ok, fails (the drive refuses it), or any.
 row() {
-	local want=$1 result=$2 status marks
+	local want=${1%% = *} exact=${1#*= } result=$2 status marks since recorded
+	[[ $1 = *\ =\ * ]] || exact=$(sed -E 's/[0-9]+/$((&*8))/g' <<< "$want")
 	touch "$SCRATCH/data"
+	since=$("$TRACKCTL" now)
 	"$4" "$3" "${@:5}" >"$SCRATCH/said" 2>&1
 	status=$?
 	marks=$("$TRACKCTL" take "$TRACKING" | paste -sd, | sed 's/,/, /g') || return 1
+	recorded=$("$TRACKCTL" record "$TRACKING" "$since" | grep -v '^whole' | paste -sd, | sed 's/,/, /g')
 	case $result$status in
 	ok0 | fails[1-9]* | any*) ;;
 	*)
@@ -72,11 +76,12 @@ row() {
 		return 1 ;;
 	esac
 	case $want in
-	none) [ -z "$marks" ] && return ;;
+	none) [ -z "$marks$recorded" ] && return ;;
 	whole*) [[ $marks =~ ^whole\ .*${want#whole } ]] && return ;;
-	*) [ "$marks" = "$want" ] && return ;;
+	*) eval "exact=\"$exact\""; [ "$marks" = "$want" ] && [ "$recorded" = "$exact" ] && return ;;
 	esac
 	echo "# marked: $marks; expected: $want"
+	echo "# recorded: $recorded${exact:+; expected: $exact}"
 	return 1
 }
 
@@ -109,7 +114,7 @@ trimmed() {
 	mount_at fs "$1" && rm -rf "$SCRATCH/fs/docs" && sync && fstrim "$SCRATCH/fs" && umount "$SCRATCH/fs"
 }
 
-begin() { "$TRACKCTL" start "$TRACKING" "$1"; }
+begin() { RECORD=$((4 << 20)) "$TRACKCTL" start "$TRACKING" "$1"; }
 end() {
 	"$TRACKCTL" stats "$TRACKING" >"$SCRATCH/stats"
 	sed 's/^/# /' "$SCRATCH/stats" | paste -sd' '
@@ -130,12 +135,12 @@ run "reads" row none ok $A reads 0 64
 run "discard" row '4096 1024' ok $A discard 4096 1024
 run "many discards" row '8192 256' ok $A trims 8192 256
 run "zeroes" row '3000 40' ok $A zeroes 3000 40
-run "Write by ioctl, half a grain" row '5 2' ok $A nvme_write 44 8
+run "Write by ioctl, half a grain" row '5 2 = 44 8' ok $A nvme_write 44 8
 run "Write by ioctl on the character device" row '7 1' ok $A nvme_write_ng 56 8
 run "Write by io_uring passthrough" row '6000 64' ok $A uring_passthrough 6000 64
 run "Write Zeroes by ioctl" row '300 4' ok $A nvme_zeroes 2400 32
-run "Dataset Management, three ranges" row '16 1, 64 5, 256 1' ok $A nvme_dsm -n 1 -d -s 128,512,2048 -b 8,33,1
-run "Dataset Management, 16 KiB in all" row '1000 1, 30000 4' ok $A nvme_dsm -n 1 -d -s 240000,8000 -b 32,1
+run "Dataset Management, three ranges" row '16 1, 64 5, 256 1 = 128 8, 512 33, 2048 1' ok $A nvme_dsm -n 1 -d -s 128,512,2048 -b 8,33,1
+run "Dataset Management, 16 KiB in all" row '1000 1, 30000 4 = 8000 1, 240000 32' ok $A nvme_dsm -n 1 -d -s 240000,8000 -b 32,1
 run "Dataset Management, hints only" row none any $A nvme_dsm -n 1 -r -s 128 -b 8
 run "Copy of two ranges" row '100 3' ok $A nvme_copy -d 800 -s 0,64 -b 7,15
 run "Write Uncorrectable, an attempt" row '500 1' any $A nvme_uncorrectable 4000 8

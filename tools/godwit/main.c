@@ -15,7 +15,7 @@ const struct gw_verb *const gw_verbs[] = {
 	&gw_verb_check, &gw_verb_migrate, &gw_verb_list, &gw_verb_status, &gw_verb_watch,
 	&gw_verb_pause, &gw_verb_resume, &gw_verb_set, &gw_verb_switch, &gw_verb_cancel,
 	&gw_verb_verify, &gw_verb_track_start,
-	&gw_verb_track_status, &gw_verb_track_take, &gw_verb_track_stop,
+	&gw_verb_track_status, &gw_verb_track_take, &gw_verb_track_record, &gw_verb_track_stop,
 	&gw_verb_track_list, &gw_verb_track_latency, &gw_verb_cleanup,
 	&gw_verb_report, &gw_verb_dm_wrap, &gw_verb_completion,
 	&gw_verb_help, &gw_verb_version, NULL,

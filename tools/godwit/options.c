@@ -131,6 +131,19 @@ static int parse_duration(const char *text, uint64_t *value)
 	return 0;
 }
 
+static int parse_size(const char *text, uint64_t *value)
+{
+	uint64_t bytes;
+	const int err = gw_parse_bytes(text, &bytes);
+
+	if (err != 0)
+		return err;
+	if (bytes == 0)
+		return -ERANGE;
+	*value = bytes;
+	return 0;
+}
+
 /* text is NULL for a flag and for an optional value that was left out. */
 static int set_field(const struct gw_option *row, const char *text, void *settings)
 {
@@ -144,6 +157,8 @@ static int set_field(const struct gw_option *row, const char *text, void *settin
 		return 0;
 	case GW_OPTION_RATE:
 		return gw_parse_rate(text, (uint64_t *)(void *)field);
+	case GW_OPTION_BYTES:
+		return parse_size(text, (uint64_t *)(void *)field);
 	case GW_OPTION_DURATION:
 		return parse_duration(text, (uint64_t *)(void *)field);
 	case GW_OPTION_GRAIN:
@@ -199,6 +214,9 @@ static void say_accepted(const struct gw_option *row, char *out, size_t bytes)
 		return;
 	case GW_OPTION_RATE:
 		snprintf(out, bytes, "a rate such as 500M/s or 1.5GiB/s");
+		return;
+	case GW_OPTION_BYTES:
+		snprintf(out, bytes, "a size above 0 such as 64K, 16M or 1.5GiB");
 		return;
 	case GW_OPTION_DURATION:
 		snprintf(out, bytes, "a duration above 0 such as 300ms, 1.5s or 2m");

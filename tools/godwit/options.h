@@ -18,6 +18,7 @@
 enum gw_option_kind {
 	GW_OPTION_FLAG,			/* bool */
 	GW_OPTION_RATE,			/* uint64_t, bytes/s */
+	GW_OPTION_BYTES,		/* uint64_t; zero is refused, it means the default */
 	GW_OPTION_DURATION,		/* uint64_t, ns; zero is refused, it means the default */
 	GW_OPTION_GRAIN,		/* uint32_t, bytes, a power of two as geom.h allows */
 	GW_OPTION_U32,			/* uint32_t, min to max */

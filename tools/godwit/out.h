@@ -82,4 +82,20 @@ void gw_out_take_begin(struct gw_out_take *take, const char *name, const struct 
 void gw_out_take_range(struct gw_out_take *take, uint64_t first_lba, uint64_t count_lba);
 void gw_out_take_end(struct gw_out_take *take);
 
+
+/* The exact record: its head, then each range, the coarse ones last, then the end. */
+struct gw_out_record {
+	FILE *out;
+	enum gw_output form;
+	const struct gw_track *track;
+	const struct gw_track_record *record;
+	bool is_coarse;			/* the ranges that follow */
+	uint64_t ranges;		/* printed so far of this kind */
+};
+void gw_out_record_begin(struct gw_out_record *out, const char *name);
+/* A span in sectors; times are told since the tracking's start. */
+void gw_out_record_range(struct gw_out_record *out, const struct gw_span *span);
+void gw_out_record_coarse(struct gw_out_record *out);
+void gw_out_record_end(struct gw_out_record *out);
+
 #endif

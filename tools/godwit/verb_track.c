@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* track start, status, stop and list; take has a file of its own. */
+/* track start, status, stop and list; take and record have files of their own. */
 #include "verbs.h"
 
 #include <assert.h>
@@ -17,6 +17,8 @@ struct settings {
 	struct gw_common common;
 	const char *name, *run_dir;
 	uint32_t grain_bytes;
+	bool record;
+	uint64_t record_bytes;
 	enum start_source { SOURCE_AUTO, SOURCE_NVME, SOURCE_BLOCK } source;
 };
 
@@ -32,6 +34,18 @@ static const char *run_dir_of(const struct settings *settings)
 
 /* ---- start --------------------------------------------------------------- */
 
+static void say_room(struct gw_terminal *terminal, const struct gw_track *track)
+{
+	char memory[GW_UNIT_TEXT_BYTES];
+	uint64_t ranges;
+	const uint64_t bytes = gw_track_block_record_room(track, &ranges);
+
+	if (bytes > 0)
+		gw_terminal_say(terminal, GW_MESSAGE_NOTE, "exact record: %s of memory, fixed, for "
+				"%llu ranges; what is more is recorded coarsely",
+				gw_format_bytes(memory, bytes), (unsigned long long)ranges);
+}
+
 static int start(const struct gw_call *call, const char *name, const struct gw_node *node,
 		 struct gw_diag *diag)
 {
@@ -43,6 +57,8 @@ static int start(const struct gw_call *call, const char *name, const struct gw_n
 		.name = name,
 		.node = node,
 		.grain_bytes = settings->grain_bytes,
+		.record_bytes = settings->record_bytes != 0 ? settings->record_bytes :
+				settings->record ? GW_RECORD_BYTES_DEFAULT : 0,
 	};
 	char grain[GW_UNIT_TEXT_BYTES];
 	struct gw_track *track;
@@ -54,6 +70,7 @@ static int start(const struct gw_call *call, const char *name, const struct gw_n
 			"%s is tracked as \"%s\" by %s, grain %s, pinned in %s/%s", node->path, name,
 			track->ops->name, gw_format_bytes(grain, track->geom.grain_bytes),
 			GW_PINS_DIR, name);
+	say_room(call->terminal, track);
 	gw_track_close(track);
 	return GW_EXIT_DONE;
 }
@@ -107,6 +124,11 @@ static const struct gw_option start_options[] = {
 	{ .name = "grain", .kind = GW_OPTION_GRAIN, .argument = "SIZE",
 	  .offset = offsetof(struct settings, grain_bytes),
 	  .fallback = "finest whose bitmap fits 64 MiB", .help = "unit of tracking, 4K to 1M" },
+	{ .name = "record", .kind = GW_OPTION_FLAG, .offset = offsetof(struct settings, record),
+	  .help = "keep an exact record, too: each range with its first and last time" },
+	{ .name = "record-memory", .kind = GW_OPTION_BYTES, .argument = "SIZE",
+	  .offset = offsetof(struct settings, record_bytes), .fallback = "16M",
+	  .help = "memory of that record; implies --record" },
 	RUN_DIR_ROW,
 	{ 0 },
 };

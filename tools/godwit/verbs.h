@@ -28,6 +28,7 @@ extern const struct gw_verb gw_verb_status;
 extern const struct gw_verb gw_verb_switch;
 extern const struct gw_verb gw_verb_track_latency;
 extern const struct gw_verb gw_verb_track_list;
+extern const struct gw_verb gw_verb_track_record;
 extern const struct gw_verb gw_verb_track_start;
 extern const struct gw_verb gw_verb_track_status;
 extern const struct gw_verb gw_verb_track_stop;
