@@ -78,6 +78,15 @@ void gw_row_met(struct gw_row *row, const char *format, ...)
 	va_end(args);
 }
 
+void gw_row_differs(struct gw_row *row, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(row, GW_ROW_DIFFERS, format, args);
+	va_end(args);
+}
+
 void gw_row_warn(struct gw_row *row, const char *format, ...)
 {
 	va_list args;
@@ -281,6 +290,8 @@ int gw_preflight_run(struct gw_preflight *preflight, const struct gw_migration_c
 	choose(check);
 	settle_names(check);
 	look_at_rules(check, gw_rows_devices);
+	if (gw_check_ask_drives(check))
+		look_at_rules(check, gw_rows_nvme);
 	look_at_rules(check, gw_rows_users);
 	look_at_rules(check, gw_rows_system);
 	look_at_rules(check, gw_rows_state);

@@ -13,7 +13,8 @@
 #include "blkinfo.h"
 #include "err.h"
 
-enum gw_row_state { GW_ROW_MET, GW_ROW_WARNING, GW_ROW_UNMET };
+/* DIFFERS is met, too: the two are not the same, and it does no harm. */
+enum gw_row_state { GW_ROW_MET, GW_ROW_DIFFERS, GW_ROW_WARNING, GW_ROW_UNMET };
 
 struct gw_row {
 	const char *id;			/* stable key, e.g. "target-size" */
@@ -23,7 +24,7 @@ struct gw_row {
 	char mend[256];			/* how to mend; "" where met */
 };
 
-#define GW_PREFLIGHT_ROWS_MAX 40
+#define GW_PREFLIGHT_ROWS_MAX 64
 
 struct gw_preflight {
 	struct gw_row rows[GW_PREFLIGHT_ROWS_MAX];

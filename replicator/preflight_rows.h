@@ -4,6 +4,7 @@
 #define GW_PREFLIGHT_ROWS_H
 
 #include "geom.h"
+#include "nvme_identify.h"
 #include "preflight.h"
 
 /* Without these there is nothing to look at: the row says so and warns. */
@@ -29,6 +30,9 @@ struct gw_check {
 	uint32_t mount_count;
 	enum gw_migration_handoff handoff;	/* AUTO: it could not be chosen */
 	struct gw_geom geom;
+	struct gw_nvme_facts nvme[2];	/* of source and target, where nvme_err is 0 */
+	int nvme_err[2];		/* of asking the drive; -ENXIO: it is no namespace */
+	bool skips_flushes[2];		/* the kernel sends the disk none (queue/write_cache) */
 	char name[128];
 	char state_dir[PATH_MAX], state_base[PATH_MAX];	/* and the nearest directory above it that exists */
 	uint32_t has;			/* of enum gw_row_needs */
@@ -42,15 +46,20 @@ struct gw_row_rule {
 };
 
 /* The tables end with a rule that has no id. */
-extern const struct gw_row_rule gw_rows_devices[], gw_rows_users[], gw_rows_system[], gw_rows_state[];
+extern const struct gw_row_rule gw_rows_devices[], gw_rows_nvme[], gw_rows_users[], gw_rows_system[], gw_rows_state[];
 
 void gw_row_met(struct gw_row *row, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void gw_row_differs(struct gw_row *row, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 void gw_row_warn(struct gw_row *row, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void gw_row_unmet(struct gw_row *row, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void gw_row_mend(struct gw_row *row, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Asks the drives of both ends what gw_rows_nvme[] looks at. Return: is one of the ends a namespace? */
+bool gw_check_ask_drives(struct gw_check *check);
 
 /* O_DIRECT, or the page cache where the file system has no O_DIRECT. Return: fd or negative errno. */
 int gw_check_open_source(const struct gw_check *check);

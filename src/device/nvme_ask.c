@@ -18,8 +18,7 @@
 #define FNA_AT 524			/* Identify Controller: Format NVM Attributes */
 #define FNA_ALL_NAMESPACES 0x3		/* formats all, erases all */
 
-/* Any controller of the subsystem can say it: the first one that does. */
-static int ask(const struct gw_nvme_place *nvme, struct nvme_admin_cmd *command)
+int gw_nvme_ask(const struct gw_nvme_place *nvme, struct nvme_passthru_cmd *command)
 {
 	int err = -ENODEV;
 
@@ -45,7 +44,7 @@ static int ask(const struct gw_nvme_place *nvme, struct nvme_admin_cmd *command)
 int gw_nvme_ask_identify(const struct gw_nvme_place *nvme, uint8_t cns,
 			 uint8_t data[GW_NVME_IDENTIFY_BYTES])
 {
-	struct nvme_admin_cmd command = {
+	struct nvme_passthru_cmd command = {
 		.opcode = GW_NVME_IDENTIFY,
 		.nsid = cns == 0 ? nvme->nsid : 0,
 		.addr = (uintptr_t)data,
@@ -54,13 +53,13 @@ int gw_nvme_ask_identify(const struct gw_nvme_place *nvme, uint8_t cns,
 	};
 
 	memset(data, 0, GW_NVME_IDENTIFY_BYTES);
-	return ask(nvme, &command);
+	return gw_nvme_ask(nvme, &command);
 }
 
 int gw_nvme_ask_log(const struct gw_nvme_place *nvme, uint8_t log, void *data, size_t bytes)
 {
 	const uint32_t dwords_minus1 = (uint32_t)(bytes / 4 - 1);
-	struct nvme_admin_cmd command = {
+	struct nvme_passthru_cmd command = {
 		.opcode = GW_NVME_GET_LOG_PAGE,
 		.nsid = GW_NVME_NSID_ALL,
 		.addr = (uintptr_t)data,
@@ -70,7 +69,7 @@ int gw_nvme_ask_log(const struct gw_nvme_place *nvme, uint8_t log, void *data, s
 	};
 
 	memset(data, 0, bytes);
-	return ask(nvme, &command);
+	return gw_nvme_ask(nvme, &command);
 }
 
 bool gw_nvme_ask_format_is_wide(const struct gw_nvme_place *nvme)

@@ -14,6 +14,14 @@
 
 #define GW_NVME_IDENTIFY_BYTES 4096
 
+struct nvme_passthru_cmd;
+
+/*
+ * An admin command, as <linux/nvme_ioctl.h> has it. Any controller of the subsystem can answer:
+ * the first one that does. Return: 0 or negative errno; -EIO: the drive refused.
+ */
+int gw_nvme_ask(const struct gw_nvme_place *nvme, struct nvme_passthru_cmd *command);
+
 /* cns: 0 the namespace, 1 the controller. Return: 0 or negative errno; -EIO: the drive refused. */
 int gw_nvme_ask_identify(const struct gw_nvme_place *nvme, uint8_t cns,
 			 uint8_t data[GW_NVME_IDENTIFY_BYTES]);

@@ -11,6 +11,7 @@ static const struct {
 	const char *text, *json;
 } states[] = {
 	[GW_ROW_MET] = { "met", "met" },
+	[GW_ROW_DIFFERS] = { "differs", "differs" },
 	[GW_ROW_WARNING] = { "warning", "warning" },
 	[GW_ROW_UNMET] = { "NOT MET", "unmet" },
 };
