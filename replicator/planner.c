@@ -62,7 +62,10 @@ static uint64_t last_bytes_per_s(const struct gw_planner *planner)
 
 uint64_t gw_planner_predict_ns(const struct gw_planner *planner, uint64_t left_bytes)
 {
-	uint64_t ns = planner->sync_ns + planner->flush_ns + planner->commit_ns;
+	/* Synced records: what was settled, if anything was left; the commit; the switch. */
+	const uint64_t records = left_bytes > 0 ? 3 : 2;
+	uint64_t ns = GW_PLANNER_SWITCH_NS + planner->sync_ns + planner->flush_ns +
+		      records * planner->commit_ns;
 
 	ns += (left_bytes >> 20) * planner->verify_ns_per_mib;
 	if (left_bytes > 0)

@@ -10,6 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * Of each blackout, whatever is left: the looks at what is in flight, the queue that is closed, the
+ * watchdog that is told and reaped. Nothing before it tells how long they take; so much was seen.
+ */
+#define GW_PLANNER_SWITCH_NS UINT64_C(1500000)
+
 struct gw_planner_limits {
 	uint64_t downtime_ns;
 	uint64_t timeout_ns;		/* without progress */
@@ -55,7 +61,7 @@ void gw_planner_init(struct gw_planner *planner, const struct gw_planner_limits 
 
 void gw_planner_round_done(struct gw_planner *planner, const struct gw_planner_round *round);
 
-/* The blackout if the writers were stopped now with so much left: sync, copy, verify, flush, commit. */
+/* The blackout if the writers were stopped now with so much left: sync, copy, verify, flush, records, switch. */
 uint64_t gw_planner_predict_ns(const struct gw_planner *planner, uint64_t left_bytes);
 
 /* How much may be held back: a last round copies it in half of the limit. */

@@ -115,9 +115,21 @@ Test(planner, patience_comes_back)
 /* A limit on the bandwidth holds for rounds, and not for the last one. */
 Test(planner, a_last_round_is_predicted_without_pacing)
 {
+	const uint64_t fixed_ns =
+		GW_PLANNER_SWITCH_NS + planner.flush_ns + 3 * planner.commit_ns;
+
 	round_of(100, 250, 0);
-	cr_expect(gw_planner_predict_ns(&planner, 40 * MIB) == 100 * MS + 2 * MS / 10);
+	cr_expect(gw_planner_predict_ns(&planner, 40 * MIB) == 100 * MS + fixed_ns);
 	/* Too little to learn a rate from. */
 	round_of(0, 250, 0);
-	cr_expect(gw_planner_predict_ns(&planner, 40 * MIB) == 100 * MS + 2 * MS / 10);
+	cr_expect(gw_planner_predict_ns(&planner, 40 * MIB) == 100 * MS + fixed_ns);
+}
+
+Test(planner, with_nothing_left_it_takes_time_all_the_same)
+{
+	cr_expect(gw_planner_predict_ns(&planner, 0) ==
+		  GW_PLANNER_SWITCH_NS + planner.flush_ns + 2 * planner.commit_ns);
+	planner.sync_ns = MS;
+	cr_expect(gw_planner_predict_ns(&planner, 0) ==
+		  GW_PLANNER_SWITCH_NS + planner.flush_ns + 2 * planner.commit_ns + MS);
 }
