@@ -14,14 +14,19 @@
 #define START_BYTES_PER_S (8 * MIB)
 #define STEP_BYTES_PER_S_MIN MIB
 #define STEPS_OF_A_KNEE 16
-#define IOS_MIN 20			/* however large the share that is allowed */
+#define IOS_MIN 40			/* however large the share that is allowed */
+#define SLOW_MIN 10			/* a fair judgement takes I/Os of which so many may be slow */
+#define ALARM_SIGMA 4			/* slow ones come in clusters: one hiccup delays several */
 #define RAISE_NS (50 * GW_NS_PER_MS)	/* a raise is felt before the next one */
-#define PATIENCE_NS (500 * GW_NS_PER_MS)	/* few I/Os, none of them slow: that will do */
+#define PATIENCE_NS (500 * GW_NS_PER_MS)	/* few I/Os, none too many of them slow: that will do for doubling */
+#define FAIR_NS GW_NS_PER_S		/* ... and for a fair judgement */
 #define IDLE_NS (100 * GW_NS_PER_MS)	/* no I/O at all */
 #define SETTLE_NS (40 * GW_NS_PER_MS)	/* after a cut: what was queued before it still ends */
 #define LEDGER_NS (5 * GW_NS_PER_S)
-#define USED_NS (200 * GW_NS_PER_MS)
-#define CANNOT_NS GW_NS_PER_S
+#define BUDGET_PART 0.9			/* of what may be slow is given away */
+#define USED_NS (200 * GW_NS_PER_MS)	/* a copier that gets faster shows within this, ... */
+#define UNUSED_NS GW_NS_PER_S		/* ... one that gets slower within this: it may have stood in a queue */
+#define CANNOT_NS (2 * GW_NS_PER_S)
 #define FACTOR_MILLI_MAX 1000000
 
 /* ---- what is asked ---- */
@@ -178,53 +183,104 @@ static void begin_window(struct gw_guard *guard, uint64_t now_ns)
 	guard->window_began_ns = now_ns;
 }
 
+/* What came before says nothing of what comes. */
+static void begin_anew(struct gw_guard *guard, uint64_t now_ns)
+{
+	memset(guard->last, 0, sizeof(guard->last));
+	begin_window(guard, now_ns);
+}
+
 void gw_guard_skip(struct gw_guard *guard, uint64_t now_ns)
 {
-	begin_window(guard, now_ns);
+	begin_anew(guard, now_ns);
 	guard->fed_ns = now_ns;
 	guard->slow_at_floor_ns = 0;
 }
 
 /* ---- judging ---- */
 
+static void see_used(struct gw_guard *guard, double copied_bytes, double elapsed_ns)
+{
+	double now_bytes_per_s, span_ns;
+
+	if (elapsed_ns <= 0)
+		return;
+	now_bytes_per_s = copied_bytes * 1e9 / elapsed_ns;
+	span_ns = now_bytes_per_s > guard->used_bytes_per_s ? (double)USED_NS : (double)UNUSED_NS;
+	guard->used_bytes_per_s += (elapsed_ns < span_ns ? elapsed_ns / span_ns : 1) *
+				   (now_bytes_per_s - guard->used_bytes_per_s);
+}
+
+static void add(struct gw_guard_share *sum, const struct gw_guard_share *share)
+{
+	sum->ios += share->ios;
+	sum->above += share->above;
+	sum->slow_samples += share->slow_samples;
+}
+
 static void see(struct gw_guard *guard, const struct gw_guard_sample *sample)
 {
 	const double elapsed_ns = (double)(sample->now_ns - guard->fed_ns);
 	const double fading = elapsed_ns < (double)LEDGER_NS ? 1 - elapsed_ns / (double)LEDGER_NS : 0;
-	const double weight = elapsed_ns < (double)USED_NS ? elapsed_ns / (double)USED_NS : 1;
-
 	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++) {
 		struct gw_guard_share *const window = &guard->window[kind];
 		struct gw_guard_share *const ledger = &guard->ledger[kind];
+		const struct gw_guard_share now = {
+			(double)sample->ios[kind], (double)sample->above[kind],
+			sample->above[kind] != 0,
+		};
 
 		if (guard->limit_ns[kind] == 0)
 			continue;
-		window->ios += (double)sample->ios[kind];
-		window->above += (double)sample->above[kind];
-		ledger->ios = ledger->ios * fading + (double)sample->ios[kind];
-		ledger->above = ledger->above * fading + (double)sample->above[kind];
+		add(window, &now);
+		guard->recent[kind] = guard->last[kind];
+		add(&guard->recent[kind], &now);
+		guard->last[kind] = now;
+		ledger->ios = ledger->ios * fading + now.ios;
+		ledger->above = ledger->above * fading + now.above;
 		guard->counts.ios += sample->ios[kind];
 		guard->counts.above += sample->above[kind];
 	}
-	if (elapsed_ns > 0)
-		guard->used_bytes_per_s += weight * ((double)sample->copied_bytes * 1e9 / elapsed_ns -
-						     guard->used_bytes_per_s);
+	see_used(guard, (double)sample->copied_bytes, elapsed_ns);
 	guard->fed_ns = sample->now_ns;
 }
 
+static double expected_of(const struct gw_guard *guard, double ios)
+{
+	return ios * guard->allowed_ppm / GW_PPM;
+}
+
 /*
- * How many times more slow ones than there may be; 0 if that may be chance: a share of
- * `expected` varies by its square root. Of fewer I/Os than a judgement needs, so many slow
- * ones are too many already whatever the others will be.
+ * So many more slow ones than there may be that it is no chance, early as it is, and no single
+ * hiccup. Of fewer I/Os than a judgement needs, so many are too many whatever the others will be.
  */
-static double excess(const struct gw_guard *guard, const struct gw_guard_share *share)
+static bool is_alarming(const struct gw_guard *guard, const struct gw_guard_share *share)
 {
 	const double ios_min = gw_guard_ios_min(guard->allowed_ppm);
-	const double ios = share->ios > ios_min ? share->ios : ios_min;
-	const double expected = ios * guard->allowed_ppm / GW_PPM;
+	const double expected = expected_of(guard, share->ios > ios_min ? share->ios : ios_min);
+	const double beyond = share->above - expected;
+	const double variance = expected * (GW_PPM - guard->allowed_ppm) / GW_PPM;
+
+	return share->slow_samples >= 2 && beyond > 0 &&
+	       beyond * beyond > ALARM_SIGMA * ALARM_SIGMA * variance;
+}
+
+/* More of them than may be, of I/Os enough; but for what is chance. */
+static bool is_too_much(const struct gw_guard *guard, const struct gw_guard_share *share)
+{
+	const double expected = expected_of(guard, share->ios);
 	const double beyond = share->above - expected;
 
-	return beyond > 0 && beyond * beyond > expected ? share->above / expected : 0;
+	return beyond > 0 && beyond * beyond > expected;
+}
+
+/* Clearly fewer of them than may be. */
+static bool is_good(const struct gw_guard *guard)
+{
+	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++)
+		if (guard->window[kind].above > 0.8 * expected_of(guard, guard->window[kind].ios))
+			return false;
+	return true;
 }
 
 static bool is_over_budget(const struct gw_guard *guard)
@@ -233,57 +289,111 @@ static bool is_over_budget(const struct gw_guard *guard)
 		const struct gw_guard_share *const ledger = &guard->ledger[kind];
 
 		if (ledger->ios >= gw_guard_ios_min(guard->allowed_ppm) &&
-		    ledger->above * GW_PPM > ledger->ios * guard->allowed_ppm)
+		    ledger->above > BUDGET_PART * expected_of(guard, ledger->ios))
 			return true;
 	}
 	return false;
 }
 
-/* Enough I/Os of each kind that comes at all, or time enough for those that come. */
-static bool is_judged(const struct gw_guard *guard, uint64_t elapsed_ns)
+/* Each kind that comes at all has come so often. */
+static bool has_ios(const struct gw_guard *guard, double ios_min)
 {
-	const double ios_min = gw_guard_ios_min(guard->allowed_ppm);
-	const double reads = guard->window[GW_LATENCY_READ].ios;
-	const double writes = guard->window[GW_LATENCY_WRITE].ios;
-
-	if (elapsed_ns < RAISE_NS)
-		return false;
-	if (reads == 0 && writes == 0)
-		return elapsed_ns >= IDLE_NS;
-	return elapsed_ns >= PATIENCE_NS ||
-	       ((reads == 0 || reads >= ios_min) && (writes == 0 || writes >= ios_min));
+	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++)
+		if (guard->window[kind].ios > 0 && guard->window[kind].ios < ios_min)
+			return false;
+	return true;
 }
 
-static void cut(struct gw_guard *guard, double times_too_many, uint64_t now_ns)
+static bool is_nobody_there(const struct gw_guard *guard)
 {
-	const double keep = times_too_many >= 4 ? 0.25 : times_too_many >= 2 ? 0.5 : 0.75;
-	double rate = (double)guard->rate_bytes_per_s;
+	return guard->window[GW_LATENCY_READ].ios + guard->window[GW_LATENCY_WRITE].ios == 0;
+}
 
+/* Still looking for the rate that hurts, or on the way back to where it was. */
+static bool is_doubling(const struct gw_guard *guard)
+{
+	return guard->knee_bytes_per_s == 0 ||
+	       guard->rate_bytes_per_s * 2 <= guard->knee_bytes_per_s;
+}
+
+/* Enough I/Os, or time enough for those that come. */
+static bool is_judged(const struct gw_guard *guard, uint64_t elapsed_ns, uint32_t judgements,
+		      uint64_t patience_ns)
+{
+	if (is_nobody_there(guard))
+		return elapsed_ns >= IDLE_NS;
+	return elapsed_ns >= patience_ns ||
+	       (elapsed_ns >= RAISE_NS &&
+		has_ios(guard, (double)judgements * gw_guard_ios_min(guard->allowed_ppm)));
+}
+
+/* The worst of the kinds that are found guilty, of these shares of each; -1: none is. */
+static int find_worst(const struct gw_guard *guard, const struct gw_guard_share *shares,
+		      bool (*is_guilty)(const struct gw_guard *, const struct gw_guard_share *))
+{
+	double worst = 0;
+	int found = -1;
+
+	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++) {
+		const struct gw_guard_share *const share = &shares[kind];
+
+		if (guard->limit_ns[kind] == 0 || !is_guilty(guard, share) ||
+		    share->above / share->ios <= worst)
+			continue;
+		worst = share->above / share->ios;
+		found = kind;
+	}
+	return found;
+}
+
+static double within(double value, double least, double most)
+{
+	return value < least ? least : value > most ? most : value;
+}
+
+/* Keeps the part of the rate that would have made as many slow as may be, within bounds. */
+static enum gw_guard_step cut(struct gw_guard *guard, const struct gw_guard_share *shares,
+			      int kind, double least, double most)
+{
+	const struct gw_guard_share *const share = &shares[kind];
+	const double keep = within(expected_of(guard, share->ios) / share->above, least, most);
+	const uint64_t before = guard->rate_bytes_per_s, now_ns = guard->fed_ns;
+	double rate = (double)before;
+
+	guard->judged = *share;
+	guard->judged_kind = kind;
 	/* What was not used did no harm. */
 	if (rate > 1.25 * guard->used_bytes_per_s)
 		rate = 1.25 * guard->used_bytes_per_s;
-	if (guard->rate_bytes_per_s > guard->floor_bytes_per_s) {
+	if (before > guard->floor_bytes_per_s)
 		guard->slow_at_floor_ns = 0;
-	} else if (guard->slow_at_floor_ns == 0) {
+	else if (guard->slow_at_floor_ns == 0)
 		guard->slow_at_floor_ns = now_ns;
-	}
+	guard->cannot = guard->cannot || (guard->slow_at_floor_ns != 0 &&
+					  now_ns - guard->slow_at_floor_ns >= CANNOT_NS);
 	set_rate(guard, rate * keep);
 	/* A cut that was deeper than half is made up for at once. */
 	guard->knee_bytes_per_s = rate / 2 > (double)guard->rate_bytes_per_s ?
 				  (uint64_t)(rate / 2) : guard->rate_bytes_per_s;
 	guard->settled_ns = now_ns + SETTLE_NS;
 	guard->counts.cuts++;
+	begin_anew(guard, now_ns);
+	return guard->rate_bytes_per_s != before ? GW_GUARD_CUT : GW_GUARD_KEEP;
 }
 
 static enum gw_guard_step raise_rate(struct gw_guard *guard)
 {
 	const double rate = (double)guard->rate_bytes_per_s;
-	double step = (double)guard->knee_bytes_per_s / STEPS_OF_A_KNEE;
-	uint64_t before = guard->rate_bytes_per_s;
+	const uint64_t before = guard->rate_bytes_per_s;
+	double step;
 
+	/* Twice the knee, and nobody is hurt: it was none. */
+	if (guard->knee_bytes_per_s != 0 && before / 2 >= guard->knee_bytes_per_s)
+		guard->knee_bytes_per_s = before;
+	step = (double)guard->knee_bytes_per_s / STEPS_OF_A_KNEE;
 	if (step < (double)STEP_BYTES_PER_S_MIN)
 		step = (double)STEP_BYTES_PER_S_MIN;
-	if (guard->knee_bytes_per_s == 0 || rate * 2 <= (double)guard->knee_bytes_per_s)
+	if (is_doubling(guard))
 		step = rate;
 	set_rate(guard, rate + step);
 	if (guard->rate_bytes_per_s == before)
@@ -292,46 +402,49 @@ static enum gw_guard_step raise_rate(struct gw_guard *guard)
 	return GW_GUARD_RAISE;
 }
 
+/* The judgement was good, or nobody was there. */
+static enum gw_guard_step reward(struct gw_guard *guard)
+{
+	if (is_over_budget(guard))
+		return GW_GUARD_KEEP;
+	guard->slow_at_floor_ns = 0;
+	guard->cannot = false;
+	if (is_nobody_there(guard))
+		guard->knee_bytes_per_s = 0;
+	/* A rate that nobody uses was not tried. */
+	if (guard->used_bytes_per_s * 2 < (double)guard->rate_bytes_per_s)
+		return GW_GUARD_KEEP;
+	return raise_rate(guard);
+}
+
 enum gw_guard_step gw_guard_feed(struct gw_guard *guard, const struct gw_guard_sample *sample)
 {
-	const uint64_t now_ns = sample->now_ns;
 	enum gw_guard_step step = GW_GUARD_KEEP;
-	double worst = -1;
+	uint64_t elapsed_ns;
+	bool is_fair;
+	int kind;
 
 	see(guard, sample);
-	if (now_ns < guard->settled_ns) {
-		begin_window(guard, now_ns);
+	if (guard->fed_ns < guard->settled_ns) {
+		begin_anew(guard, guard->fed_ns);
 		return GW_GUARD_KEEP;
 	}
-	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++) {
-		const double times = excess(guard, &guard->window[kind]);
-
-		if (times <= worst || guard->limit_ns[kind] == 0)
-			continue;
-		worst = times;
-		guard->judged = guard->window[kind];
-		guard->judged_kind = kind;
-	}
-	if (worst > 0) {
-		const uint64_t before = guard->rate_bytes_per_s;
-
-		cut(guard, worst, now_ns);
-		guard->cannot = guard->cannot || (guard->slow_at_floor_ns != 0 &&
-						  now_ns - guard->slow_at_floor_ns >= CANNOT_NS);
-		begin_window(guard, now_ns);
-		return guard->rate_bytes_per_s != before ? GW_GUARD_CUT : GW_GUARD_KEEP;
-	}
-	if (!is_judged(guard, now_ns - guard->window_began_ns))
+	kind = find_worst(guard, guard->recent, is_alarming);
+	if (kind >= 0)
+		return cut(guard, guard->recent, kind, 0.25, 0.75);
+	elapsed_ns = guard->fed_ns - guard->window_began_ns;
+	is_fair = is_judged(guard, elapsed_ns, SLOW_MIN, FAIR_NS);
+	kind = find_worst(guard, guard->window, is_fair ? is_too_much : is_alarming);
+	/* Too much once in a while is within the budget. */
+	if (is_fair && !is_over_budget(guard))
+		kind = -1;
+	if (kind >= 0)
+		return cut(guard, guard->window, kind, is_fair ? 0.5 : 0.25, is_fair ? 0.9 : 0.75);
+	if (!is_fair && !(is_doubling(guard) && is_good(guard) &&
+			  is_judged(guard, elapsed_ns, 1, PATIENCE_NS)))
 		return GW_GUARD_KEEP;
-	if (!is_over_budget(guard)) {
-		guard->slow_at_floor_ns = 0;
-		guard->cannot = false;
-		if (guard->window[GW_LATENCY_READ].ios + guard->window[GW_LATENCY_WRITE].ios == 0)
-			guard->knee_bytes_per_s = 0;
-		/* A rate that nobody uses was not tried. */
-		if (guard->used_bytes_per_s * 2 >= (double)guard->rate_bytes_per_s)
-			step = raise_rate(guard);
-	}
-	begin_window(guard, now_ns);
+	if (is_good(guard))
+		step = reward(guard);
+	begin_window(guard, guard->fed_ns);
 	return step;
 }

@@ -42,6 +42,7 @@ struct gw_guard_counts {
 /* I/Os and slow ones, of a time. */
 struct gw_guard_share {
 	double ios, above;
+	uint32_t slow_samples;		/* in how many samples slow ones came */
 };
 
 struct gw_guard {
@@ -52,7 +53,8 @@ struct gw_guard {
 	uint64_t knee_bytes_per_s;	/* doubled up to here, then by steps; 0: not found yet */
 	double used_bytes_per_s;	/* what the copier makes of the rate */
 	uint64_t window_began_ns, fed_ns, settled_ns;
-	struct gw_guard_share window[GW_LATENCY_KINDS];
+	struct gw_guard_share window[GW_LATENCY_KINDS];	/* since the last decision */
+	struct gw_guard_share last[GW_LATENCY_KINDS], recent[GW_LATENCY_KINDS];	/* one sample, and two */
 	struct gw_guard_share judged;	/* what the last decision was made of, ... */
 	int judged_kind;		/* ... of these */
 	struct gw_guard_share ledger[GW_LATENCY_KINDS];	/* the last seconds, fading */

@@ -47,6 +47,8 @@ struct device {
 	double slow_before;		/* share of slow I/Os without a copier */
 	double slow_each;		/* and more for each free_bytes_per_s beyond the first */
 	double ios_per_s;
+	uint32_t cluster;		/* so many slow ones come in a row */
+	uint32_t slow_left;		/* of the one that has begun */
 	double carry;			/* part of an I/O */
 };
 
@@ -72,13 +74,25 @@ struct sums {
 	double copied_bytes, seconds;
 };
 
+/* What delays one I/O delays those behind it. */
+static bool is_slow(struct device *device, double share)
+{
+	if (device->slow_left == 0 &&
+	    random_unit() < share / (device->cluster - (device->cluster - 1) * share))
+		device->slow_left = device->cluster;
+	if (device->slow_left == 0)
+		return false;
+	device->slow_left--;
+	return true;
+}
+
 static enum gw_guard_step tick(struct gw_guard *guard, struct device *device, uint64_t *now_ns,
 			       double extra_share, struct sums *sums)
 {
 	const double seconds = (double)TICK_NS / 1e9;
 	const double rate = (double)guard->rate_bytes_per_s < device->bytes_per_s ?
 			    (double)guard->rate_bytes_per_s : device->bytes_per_s;
-	const double share = slow_share(device, rate) + extra_share;
+	const double sum = slow_share(device, rate) + extra_share, share = sum < 1 ? sum : 1;
 	struct gw_guard_sample sample = { .copied_bytes = (uint64_t)(rate * seconds) };
 
 	device->carry += device->ios_per_s * seconds;
@@ -86,7 +100,7 @@ static enum gw_guard_step tick(struct gw_guard *guard, struct device *device, ui
 		const int kind = random_word() % 2 == 0 ? GW_LATENCY_READ : GW_LATENCY_WRITE;
 
 		sample.ios[kind]++;
-		sample.above[kind] += random_unit() < share;
+		sample.above[kind] += is_slow(device, share);
 	}
 	sample.now_ns = *now_ns += TICK_NS;
 	sums->ios += sample.ios[0] + sample.ios[1];
@@ -99,10 +113,11 @@ static enum gw_guard_step tick(struct gw_guard *guard, struct device *device, ui
 static void complain(const char *what, const struct device *device, const struct sums *sums,
 		     double allowed)
 {
-	printf("# %s: %.0f I/Os/s, device %.0f MiB/s, free %.0f, slow %.4f + %.4f, allowed %.4f: "
+	printf("# %s: %.0f I/Os/s, device %.0f MiB/s, free %.0f, slow %.4f + %.4f in clusters of %"
+	       PRIu32 ", allowed %.4f: "
 	       "share %.4f, copied %.0f MiB/s of %.0f\n", what, device->ios_per_s,
 	       device->bytes_per_s / (double)MIB, device->free_bytes_per_s / (double)MIB,
-	       device->slow_before, device->slow_each, allowed,
+	       device->slow_before, device->slow_each, device->cluster, allowed,
 	       sums->ios > 0 ? (double)sums->above / (double)sums->ios : 0,
 	       sums->copied_bytes / sums->seconds / (double)MIB,
 	       best_rate(device, allowed) / (double)MIB);
@@ -120,6 +135,7 @@ static bool round_of(void)
 		.bytes_per_s = random_magnitude(64.0 * MIB, 6),
 		.slow_before = allowed / 4 * random_unit(),
 		.slow_each = allowed * random_magnitude(0.5, 5),
+		.cluster = 1 + (uint32_t)(random_word() % 6),
 	};
 	struct sums warm = { 0 }, sums = { 0 };
 	struct gw_guard guard;
@@ -157,7 +173,7 @@ static bool hopeless(void)
 	static const uint64_t limits_ns[GW_LATENCY_KINDS] = { 1000000, 0 };
 	struct device device = {
 		.bytes_per_s = 500.0 * MIB, .free_bytes_per_s = 100.0 * MIB, .slow_before = 0.2,
-		.ios_per_s = random_magnitude(50, 8),
+		.cluster = 1, .ios_per_s = random_magnitude(50, 8),
 	};
 	struct gw_guard guard;
 	struct sums sums = { 0 };
