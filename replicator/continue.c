@@ -255,7 +255,7 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 	if (err >= 0)
 		err = gw_state_lock_disk(job);
 	if (err >= 0)
-		err = gw_job_open_throttling(job);
+		err = gw_job_open_throttling(job, config->throttle_writers != NULL);
 	if (err >= 0)
 		err = gw_job_adopt_manners(job);
 	if (err >= 0)

@@ -273,14 +273,27 @@ static int nap(struct gw_job *job)
 	return gw_job_hear(job, gw_now_ns(job->clock));
 }
 
+/* Return: true with *spec if there is a guard, and somebody who looks. */
+static bool has_guard(const struct gw_job *job, struct gw_guard_spec *spec)
+{
+	return job->foreground != NULL && job->settings.guard != NULL &&
+	       gw_guard_parse(spec, job->settings.guard) >= 0 && spec->kind != GW_GUARD_OFF;
+}
+
+bool gw_job_will_measure(const struct gw_job *job)
+{
+	struct gw_guard_spec spec;
+
+	return has_guard(job, &spec);
+}
+
 int gw_job_measure_before(struct gw_job *job)
 {
 	struct gw_foreground *const fg = job->foreground;
 	struct gw_guard_spec spec;
 	int err = 0;
 
-	if (fg == NULL || job->settings.guard == NULL ||
-	    gw_guard_parse(&spec, job->settings.guard) < 0 || spec.kind == GW_GUARD_OFF)
+	if (!has_guard(job, &spec))
 		return 0;
 	job->measuring = true;
 	for (;;) {

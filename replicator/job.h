@@ -182,6 +182,8 @@ enum gw_stretch {
 int gw_job_watch_foreground(struct gw_job *job);
 /* What that takes of memory, here and in the kernel; fixed. */
 uint64_t gw_job_foreground_bytes(const struct gw_job *job);
+/* Will gw_job_measure_before() take its time? */
+bool gw_job_will_measure(const struct gw_job *job);
 /* With a guard: looks on for long enough, and sets the limits. Return: 0 or negative errno, said. */
 int gw_job_measure_before(struct gw_job *job);
 /* What came before belongs to the stretch that ends now. Return: 0 or negative errno (the journal's). */
@@ -281,8 +283,11 @@ int gw_job_note(struct gw_job *job, enum gw_level level, const char *format, ...
 
 /* ---- throttling.c: the last resort when rounds do not converge ---- */
 
-/* Finds the cgroup of --throttle-writers, and forks the watchdog that restores its limit. Changes nothing yet. */
-int gw_job_open_throttling(struct gw_job *job);
+/*
+ * Finds the cgroup of --throttle-writers, and forks the watchdog that restores its limit. Changes
+ * nothing yet. Unless it is_needed, a cgroup that is gone is a warning, and nobody is throttled.
+ */
+int gw_job_open_throttling(struct gw_job *job, bool is_needed);
 /* From the tick and after a round, with what is left: lowers the limit a step if that is due. */
 int gw_job_throttle(struct gw_job *job, uint64_t now_ns, uint64_t left_bytes, uint64_t copied_bytes);
 /* After a round that left so much. */

@@ -247,8 +247,6 @@ int gw_job_drive(struct gw_job *job, bool base_is_due)
 {
 	int err;
 
-	if (job->callbacks != NULL && job->callbacks->running != NULL)
-		job->callbacks->running(job->callbacks->arg, job->name, job->state_dir);
 	err = gw_job_copy_and_switch(job, base_is_due);
 	if (err < 0)
 		return err;

@@ -885,14 +885,27 @@ static int give_back(struct gw_job *job, int err)
 	return err;
 }
 
+/* Whoever was waiting for that may ask for changes at once: in a state that allows them. */
+static void begin_running(struct gw_job *job, bool base_is_due)
+{
+	job->measuring = gw_job_will_measure(job);
+	if (!job->measuring)
+		job->phase = base_is_due ? GW_PHASE_BASE : GW_PHASE_ROUND;
+	gw_job_publish(job, NULL);
+	if (job->callbacks != NULL && job->callbacks->running != NULL)
+		job->callbacks->running(job->callbacks->arg, job->name, job->state_dir);
+}
+
 int gw_job_copy_and_switch(struct gw_job *job, bool base_is_due)
 {
 	char why[400];
 	int err;
 
 	err = track_target(job);
-	if (err >= 0)
-		err = gw_job_measure_before(job);
+	if (err < 0)
+		return err;
+	begin_running(job, base_is_due);
+	err = gw_job_measure_before(job);
 	if (err >= 0 && base_is_due)
 		err = base_pass(job);
 	if (err >= 0)

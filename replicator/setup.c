@@ -368,7 +368,7 @@ int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config)
 		err = gw_state_create(job, config);
 	/* Before there is much memory, or another thread: its watchdog would have a copy. */
 	if (err >= 0)
-		err = gw_job_open_throttling(job);
+		err = gw_job_open_throttling(job, true);
 	if (err >= 0)
 		err = gw_job_adopt_manners(job);
 	if (err >= 0)

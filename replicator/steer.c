@@ -65,13 +65,15 @@ static enum gw_control_state state_of(const struct gw_job *job)
 		return GW_CONTROL_PAUSED;
 	if (job->waiting)
 		return GW_CONTROL_WAITING;
+	if (job->measuring)
+		return GW_CONTROL_BASELINE;
 	switch (job->phase) {
 	case GW_PHASE_BASE:
 		return GW_CONTROL_BASE;
 	case GW_PHASE_VERIFY:
 		return GW_CONTROL_VERIFYING;
 	case GW_PHASE_PREPARE:
-		return job->measuring ? GW_CONTROL_BASELINE : GW_CONTROL_PREPARING;
+		return GW_CONTROL_PREPARING;
 	default:
 		return GW_CONTROL_ROUND;
 	}

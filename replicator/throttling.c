@@ -123,9 +123,10 @@ static int arm(struct gw_job *job, struct gw_throttling *throttling)
 	return gw_watchdog_arm(&throttling->watchdog, throttling->watch, &config, &job->diag);
 }
 
-int gw_job_open_throttling(struct gw_job *job)
+int gw_job_open_throttling(struct gw_job *job, bool is_needed)
 {
 	struct gw_throttling *throttling;
+	struct gw_diag quiet = { 0 };
 	int err;
 
 	if (job->settings.throttle_writers == NULL)
@@ -135,8 +136,15 @@ int gw_job_open_throttling(struct gw_job *job)
 	job->throttling = throttling;
 	throttling->least_left_bytes = UINT64_MAX;
 	err = gw_write_limit_open(&throttling->limit, job->settings.throttle_writers,
-				  job->source.disk_dev, NULL, &job->diag);
-	return err < 0 ? err : arm(job, throttling);
+				  job->source.disk_dev, NULL, is_needed ? &job->diag : &quiet);
+	if (err >= 0)
+		return arm(job, throttling);
+	if (is_needed)
+		return err;
+	free(throttling);
+	job->throttling = NULL;
+	return gw_job_note(job, GW_WARNING, "the writers will not be throttled, --throttle-writers can "
+			   "name another cgroup: %s", quiet.text);
 }
 
 void gw_job_close_throttling(struct gw_job *job)

@@ -195,6 +195,13 @@ begin_and_kill() {
 	wait_for 10 is_dead "$PID" && wait_for 20 is_listed dead
 }
 
+measured() {
+	devices 16M
+	start --guard p99=1s && is_in baseline || { echo "# it is in state $(field '["state"]')"; return 1; }
+	expect 3 control pause && said "not possible in state baseline" && expect 0 control set bandwidth=0 || return 1
+	wait_for 30 is_dead "$PID" && same "$SOURCE" "$TARGET" && all_gone
+}
+
 kill_in_and_clean() {
 	mounted && begin_and_kill "$@" && expect 0 cleanup && said 'nothing is left but its journal' && is_as_before
 }
@@ -262,7 +269,8 @@ rude() {
 
 only_the_owner() {
 	devices 16M
-	start && expect 0 control pause || return 1
+	# Whoever started it may steer it at once, also when the target is to be tracked.
+	start --verify=after && expect 0 control pause || return 1
 	[ "$(stat -c %a "$SCRATCH/run/$NAME.sock")" = 600 ] || return 1
 	chmod 755 "$SCRATCH" "$SCRATCH/run"
 	chmod 666 "$SCRATCH/run/$NAME.sock"
@@ -358,6 +366,7 @@ run "in the background, watched to its end" in_background
 run "in the background, refused" background_refused
 run "paused, resumed" paused
 run "what was set, a process later" set_and_continue
+run "the workload is measured first, and that is a state" measured
 run "quiesced: answered at once, cancelled" quiesced
 run "committed: no way back" committed
 run "cancelled before the copy, while the workload is measured" cancel_in baseline --guard p99=1s

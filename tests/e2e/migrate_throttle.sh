@@ -216,6 +216,21 @@ without_its_watchdog() {
 	limit_is "$FORMER"
 }
 
+# Who goes on after a death can do without: what was to be throttled may have been started anew elsewhere.
+cgroup_is_gone() {
+	local sleeper
+	begin && background in_cgroup sleep 600 || return 1
+	sleeper=$BACKGROUND
+	wait_for 5 grep -q . "$CGROUP/cgroup.procs" || return 1
+	STOP=true
+	start && wait_for 30 grep -aq settled_bytes "$SCRATCH/state/journal" || return 1
+	kill -KILL "$PID" "$sleeper"
+	wait "$PID" "$sleeper" 2>/dev/null
+	wait_for 10 rmdir "$CGROUP" || return 1
+	expect 3 continue_migration --throttle-writers "$CGROUP" && said "no cgroup" || return 1
+	expect 0 continue_migration && said 'will not be throttled.*no cgroup' && same "$S" "$T" && nothing_left
+}
+
 # The writer is somewhere else; only an idle process is in the cgroup.
 no_effect() {
 	begin && background in_cgroup sleep 600 && writer && start || return 1
@@ -271,6 +286,7 @@ run "told of, switched off and on, cancelled over the socket" tidy switched_off
 run "both killed, cleanup restores" tidy both_killed
 run "its watchdog dies alone" tidy without_its_watchdog
 run "writers in another cgroup" tidy no_effect
+run "the cgroup is gone when it goes on" tidy cgroup_is_gone
 run "somebody else's limit stays" tidy somebody_elses_limit
 run "refusals" tidy refusals
 if [ -x "$GODWIT_FAULT" ]; then
