@@ -48,11 +48,12 @@ class Ssd:
         command = [f"{BUILD}/godwit-ssd",
                    "--subsystem", f"{folder}/plain,size=512M,serial=GWSSD",
                    "--listen", self.sockets[0], "--listen", self.sockets[1],
-                   "--subsystem", f"{folder}/lm,size=64M,serial=GWLM,preset=hmlm",
+                   "--subsystem", f"{folder}/lm,preset=hmlm,size=64M,serial=GWLM",
                    "--listen", self.sockets[2], "--listen", self.sockets[3]]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         for _ in self.sockets:
-            self.process.stdout.readline()
+            if not self.process.stdout.readline():
+                raise RuntimeError("godwit-ssd does not start")
 
     def devices(self):
         return [word for slot, path in enumerate(self.sockets, 0x10) for word in plug(path, slot)]
@@ -74,6 +75,8 @@ def guest(ssd, lines, options, words, on_line):
                *options, *ssd.devices(), "--", "bash", "tests/vm/ssd-guest", *words]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
+        if line.startswith("not ok"):
+            print("# " + line, file=sys.stderr, end="")
         if line.startswith("@"):
             on_line(line.split(), process)
         else:
