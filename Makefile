@@ -66,6 +66,7 @@ support_src := $(call sources,tests/support/*.c)
 unit_src := $(call sources,tests/unit/*.c)
 program_src := $(call sources,tests/prop/*.c) $(call sources,tests/fault/*.c) \
 	$(call sources,tests/e2e/*.c) $(call sources,bench/*.c)
+conform_src := $(call sources,tests/conformance/*.c)
 fuzz_src := $(call sources,tests/fuzz/fuzz_*.c)
 # Under the thread sanitizer, with no more of the library than has to do with several threads.
 race_src := $(call sources,tests/race/race_*.c)
@@ -89,6 +90,7 @@ unit_bin := $(if $(unit_src),$(B)/unit/unit)
 prop_bin := $(call programs,$(B),prop)
 fault_bin := $(call programs,$(B),fault)
 e2e_bin := $(call programs,$(B),e2e)
+conform := $(B)/conform
 bench_bin := $(patsubst bench/%.c,$(B)/bench/%,$(filter bench/%,$(program_src)))
 fuzz_bin := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(fuzz_src))
 race_bin := $(patsubst tests/race/%.c,$(RACE)/%,$(race_src))
@@ -175,6 +177,10 @@ $(B)/unit/unit: $(call objects,$(unit_src) $(support_src) $(ssd_src)) $(library)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(link_flags) -o $@ $(filter %.o,$^) $(library) -lcriterion $(LIBS)
 
+$(conform): $(call objects,$(conform_src) $(support_src) $(ssd_src)) $(library) $(B)/test.stamp
+	$(call say,LD,$@)
+	$(Q)$(CC) $(link_flags) -o $@ $(filter %.o,$^) $(library) $(LIBS)
+
 link_test = @mkdir -p $(@D); $(if $(V),set -x;) $(CC) $(link_flags) -o $@ $(filter %.o,$^) \
 	$(library) $(LIBS)
 $(prop_bin) $(fault_bin) $(e2e_bin): $(B)/%: $(B)/obj/tests/%.o $(call objects,$(support_src)) \
@@ -232,11 +238,11 @@ $(B)/godwit.bash: $(godwit)
 .PHONY: man tests fuzzers bpf
 man: $(man_pages) ## the manual pages
 bpf: $(skeletons) ## the BPF programs and their skeletons
-tests: $(unit_bin) $(prop_bin) $(fault_bin) $(e2e_bin) $(race_bin) ## build the test programs
+tests: $(unit_bin) $(prop_bin) $(fault_bin) $(e2e_bin) $(race_bin) $(conform) ## build the test programs
 fuzzers: $(fuzz_bin)
 
 .PHONY: check check-build check-unit check-prop check-fault check-race check-asan check-fuzz check-cli check-e2e check-vm
-plain_tests = $(unit_bin) $(prop_bin) $(fault_bin) $(race_bin)
+plain_tests = $(unit_bin) $(prop_bin) $(fault_bin) $(race_bin) $(conform)
 run_tests := $(Q)GW_BUILD=$(B) GW_OUT=$(O) tests/run
 asan_items = $(asan_tests) $(if $(cli_tests),GW_BUILD=$(O)/asan $(cli_tests) GW_BUILD=$(O))
 
@@ -274,6 +280,10 @@ vm_lanes := $(addprefix vm/,$(shell sed -n 's/^\([0-9a-z][^ ]*\).*/\1/p' tests/v
 vm_lanes_of_check := vm/6.1 vm/6.12 vm/6.12-full vm/ssd
 check-vm: lab-tree ## in virtual machines: NVMe drives, several kernels (GW_VM_ONLY=TEST)
 	$(run_tests) $(vm_lanes)
+
+.PHONY: conformance
+conformance: $(conform) ## host managed live migration against the software SSD: item, expected, got
+	$(Q)$(conform) --table
 
 .PHONY: mutants demo bench-copy bench-track bench-live bench-converge lint lab lab-tree
 lab-tree: all tests $(B)/lab-agent $(B)/demo-writer
@@ -328,7 +338,7 @@ help: ## this list
 
 install uninstall: SHELL := /bin/bash
 
-every_src := $(lib_src) $(tool_src) $(ssd_main_src) $(ssd_src) $(support_src) $(unit_src) $(program_src) \
+every_src := $(lib_src) $(tool_src) $(ssd_main_src) $(ssd_src) $(support_src) $(unit_src) $(program_src) $(conform_src) \
 	tools/demo/writer.c tools/lab/agent.c
 -include $(wildcard $(patsubst %.c,$(B)/obj/%.d,$(every_src)) \
 	$(patsubst %.c,$(FUZZ)/obj/%.d,$(lib_src) $(ssd_src) $(fuzz_src)) \
