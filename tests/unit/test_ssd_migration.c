@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Host managed live migration in the software SSD, through the vfio-user socket: M manages, A and B
- * are migrated. Numbers are those of the conformance list (docs/ssd.md).
+ * are migrated. Numbers are those of the conformance list (docs/godwit-ssd.md).
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -25,7 +25,9 @@
 #include "dma_map.h"
 #include "err.h"
 #include "ssd_config.h"
+#include "ssd_faults.h"
 #include "ssd_ns.h"
+#include "ssd_trace.h"
 
 #define GW_SSD_PIECES_MAX ((1u << GW_SSD_MDTS) + 1)
 #define GW_SSD_EVENTS_MAX 32u
@@ -118,6 +120,8 @@ struct gw_cmd {
 	uint64_t generation;		/* of the controller when it was fetched */
 	unsigned int epoch;		/* of the map; see gw_cmd_park() */
 	uint32_t dw0, dw1;		/* of its completion */
+	uint64_t fetched_ns;
+	struct gw_fault_plan plan;	/* what is to go wrong with it */
 	bool is_kept;			/* no completion now: an asynchronous event request */
 	struct gw_xfer xfer;
 };
@@ -159,6 +163,9 @@ struct gw_ctrl {
 	bool has_thread;
 	pthread_t thread;
 
+	struct gw_faults faults;	/* has a lock of its own, innermost */
+	atomic_bool is_removed;		/* surprise: reads are all ones, and nothing else goes on */
+
 	pthread_mutex_t lock;		/* of all below, down to the next remark */
 	pthread_cond_t wake;		/* the worker waits; others for busy to end */
 	bool is_stopping;		/* the process ends */
@@ -172,6 +179,7 @@ struct gw_ctrl {
 	struct gw_sq sq[GW_SSD_QUEUES_MAX + 1];
 	struct gw_cq cq[GW_SSD_QUEUES_MAX + 1];
 	uint32_t next_sq;
+	struct nvme_cqe twist;		/* bits that are turned in the next entry posted */
 	uint16_t aer[GW_SSD_AERS_MAX];
 	uint32_t aers;
 	struct gw_event event[GW_SSD_EVENTS_MAX];
@@ -184,6 +192,7 @@ struct gw_ctrl {
 	uint64_t keep_alive_ns;		/* when the last command came */
 	uint64_t suspended_ns;		/* when it was suspended */
 	struct gw_counters counters;
+	struct gw_trace trace;
 
 	struct gw_cmd cmd;		/* the worker's: the command it executes */
 	uint8_t *bounce;		/* the worker's: GW_SSD_XFER_BYTES_MAX, for Compare and Copy */
@@ -213,6 +222,14 @@ void gw_ctrl_event(struct gw_ctrl *c, uint32_t dw0, uint32_t dw1);
 void gw_ctrl_take_event(struct gw_ctrl *c, uint32_t dw0, uint32_t dw1);
 /* A fault that ends it: CSTS.CFS. c->lock is held. */
 void gw_ctrl_fail_locked(struct gw_ctrl *c);
+/* It is gone from the bus, or back, as after a reset. */
+void gw_ctrl_remove(struct gw_ctrl *c, bool is_removed);
+
+/* ssd_misbehave.c: before and after a command is executed; no lock is held. Return: a status. */
+uint16_t gw_misbehave_before(struct gw_cmd *cmd, bool *is_skipped);
+void gw_misbehave_after(struct gw_cmd *cmd);
+/* Posts its completion as the plan has it. c->lock is held. */
+void gw_misbehave_post(struct gw_cmd *cmd, uint16_t status);
 
 /* ssd_queue.c: c->lock is held by the caller. */
 struct gw_sq *gw_queue_next(struct gw_ctrl *c, uint16_t *sqid);
@@ -268,6 +285,7 @@ struct gw_cdq {
 	bool is_live, is_logging, is_held, has_trigger;	/* held: its controller is suspended */
 	bool is_first_due;		/* nothing was posted yet since it began */
 	bool has_pending;		/* a range that waits for its neighbour */
+	bool is_late;			/* or because it was asked to be late */
 	bool phase;
 	uint16_t id;
 	struct gw_ctrl *owner;		/* in whose host's memory it is */
@@ -321,6 +339,7 @@ uint16_t gw_state_set(struct gw_ctrl *c, bool with_nvme, bool with_vendor, const
 
 struct gw_subsys {
 	struct gw_ssd_config config;
+	struct gw_record record;	/* has a lock of its own, innermost */
 	int dir_fd;
 	pthread_rwlock_t ns_lock;	/* of ns: who does I/O holds it shared */
 	struct gw_ns *ns[GW_SSD_NAMESPACES_MAX];	/* by NSID - 1 */

@@ -131,6 +131,7 @@ static void post_pending(struct gw_cdq *q)
 	if (!q->has_pending)
 		return;
 	q->has_pending = false;
+	q->is_late = false;
 	if (q->is_logging)
 		post_range(q, &q->pending);
 }
@@ -150,6 +151,41 @@ static void post_last(struct gw_cdq *q, uint32_t sequence)
 	post_pending(q);
 	if (q->is_logging && free_slots(q) >= 1)
 		post(q, sequence, NULL);
+}
+
+/* A log that goes wrong because it was asked to. Return: true: the range is dealt with. */
+static bool misbehave(struct gw_cdq *q, struct gw_ctrl *c, const struct nvme_lba_change *range)
+{
+	struct nvme_lba_change invented = { .nsid = range->nsid };
+	enum gw_fault_action action;
+	uint64_t first, count;
+
+	if (!gw_faults_log(&c->faults, range->nsid, range->slba, range->nlb + UINT64_C(1), &action, &first,
+			   &count))
+		return false;
+	post_first(q);
+	post_pending(q);
+	switch (action) {
+	case GW_FAULT_LOG_INVENT:
+		invented.slba = first;
+		invented.nlb = (uint32_t)(count - 1);
+		post_range(q, &invented);
+		return false;
+	case GW_FAULT_LOG_LATE:
+		q->pending = *range;
+		q->has_pending = true;
+		q->is_late = true;
+		return true;
+	case GW_FAULT_LOG_OVERFLOW:
+		if (!q->is_logging)
+			return true;
+		post(q, NVME_CHANGE_LAST_FULL, range);
+		q->is_logging = false;
+		gw_ctrl_event(q->owner, full_event(), q->id);
+		return true;
+	default:
+		return true;		/* forgotten */
+	}
 }
 
 /* ---- Changes ------------------------------------------------------------------------------------------ */
@@ -181,7 +217,7 @@ void gw_cdq_log(struct gw_ctrl *c, uint32_t nsid, uint64_t slba, uint64_t count,
 		return;
 	pthread_mutex_lock(&c->ss->lm_lock);
 	q = find_logged(c->ss, c);
-	if (q != NULL && q->is_logging) {
+	if (q != NULL && q->is_logging && !misbehave(q, c, &range)) {
 		post_first(q);
 		if (!join(q, &range)) {
 			post_pending(q);
@@ -204,7 +240,7 @@ void gw_cdq_idle(struct gw_ctrl *c)
 		return;
 	pthread_mutex_lock(&c->ss->lm_lock);
 	q = find_logged(c->ss, c);
-	if (q != NULL)
+	if (q != NULL && !q->is_late)
 		post_pending(q);
 	pthread_mutex_unlock(&c->ss->lm_lock);
 }

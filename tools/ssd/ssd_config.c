@@ -21,6 +21,7 @@
 void gw_ssd_config_init(struct gw_ssd_config *config)
 {
 	*config = (struct gw_ssd_config){
+		.number = 1,
 		.serial = "GODWIT0001",
 		.model = "godwit software SSD",
 		.firmware = "1",
@@ -171,6 +172,7 @@ static const struct key keys[] = {
 	{ "namespace-management", BIT, FIELD(oacs), NVME_OACS_NAMESPACES, 0 },
 	{ "lba-status", BIT, FIELD(oacs), NVME_OACS_LBA_STATUS, 0 },
 	{ "sanitize", BIT, FIELD(sanicap), NVME_SANICAP_CRYPTO | NVME_SANICAP_BLOCK, 0 },
+	{ "record", TEXT, FIELD(record), 0, 0 },
 	{ "migration", SWITCH, FIELD(has_migration), 0, 0 },
 	{ "managers", NUMBER, FIELD(managers), 1, GW_SSD_CONTROLLERS_MAX },
 	{ "merge", SWITCH, FIELD(is_merging), 0, 0 },

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a subsystem says of itself and can do: identity, limits, optional features. From presets,
- * KEY=VALUE of the command line and small files; see docs/ssd.md for the keys.
+ * KEY=VALUE of the command line and small files; see docs/godwit-ssd.md for the keys.
  */
 #ifndef GW_SSD_CONFIG_H
 #define GW_SSD_CONFIG_H
@@ -71,6 +71,8 @@ struct gw_ssd_config {
 	struct gw_ssd_limits limits;
 	uint16_t cntlid[GW_SSD_CONTROLLERS_MAX];	/* 0: one more than the one before */
 	struct gw_ssd_ns_config ns[GW_SSD_NAMESPACES_MAX];	/* by NSID - 1 */
+	char record[256];		/* a file for all changes, or empty */
+	uint8_t number;			/* of the subsystem in its process, from 1 */
 	bool is_begun, has_unit;	/* a key was set; unit= was */
 };
 

@@ -22,106 +22,13 @@ static void add(struct json_object *o, const char *key, uint64_t value)
 	json_object_object_add(o, key, json_object_new_uint64(value));
 }
 
-static const char *state_of(const struct gw_ctrl *c)
-{
-	if ((c->csts & NVME_CSTS_CFS) != 0)
-		return "failed";
-	if (c->is_suspended)
-		return "suspended";
-	if ((c->csts & NVME_CSTS_SHST_MASK) != 0)
-		return "shut down";
-	return (c->csts & NVME_CSTS_RDY) != 0 ? "ready" : "disabled";
-}
-
-static struct json_object *describe_controller(struct gw_ctrl *c)
-{
-	struct json_object *o = json_object_new_object();
-	uint32_t queues = 0;
-
-	pthread_mutex_lock(&c->lock);
-	for (uint32_t i = 1; i <= GW_SSD_QUEUES_MAX; i++)
-		queues += c->sq[i].is_live;
-	add(o, "cntlid", c->cntlid);
-	json_object_object_add(o, "manages_migrations", json_object_new_boolean(c->is_manager));
-	json_object_object_add(o, "state", json_object_new_string(state_of(c)));
-	add(o, "io_queues", queues);
-	add(o, "commands", c->counters.commands);
-	add(o, "read_commands", c->counters.read_commands);
-	add(o, "write_commands", c->counters.write_commands);
-	add(o, "read_bytes", c->counters.bytes_read);
-	add(o, "written_bytes", c->counters.bytes_written);
-	add(o, "errors", c->counters.errors);
-	pthread_mutex_unlock(&c->lock);
-	return o;
-}
-
-static struct json_object *describe_namespace(struct gw_ns *ns)
-{
-	struct json_object *o = json_object_new_object();
-
-	pthread_mutex_lock(&ns->lock);
-	add(o, "nsid", ns->nsid);
-	add(o, "size_bytes", ns->bytes);
-	add(o, "block_bytes", UINT64_C(1) << ns->lbads);
-	add(o, "written_blocks", ns->written_count);
-	add(o, "uncorrectable_blocks", ns->bad_count);
-	add(o, "cached_pages", ns->cache.used);
-	pthread_mutex_unlock(&ns->lock);
-	return o;
-}
-
-static struct json_object *describe_logs(struct gw_subsys *ss)
-{
-	struct json_object *list = json_object_new_array();
-
-	pthread_mutex_lock(&ss->lm_lock);
-	for (uint32_t i = 0; i < GW_SSD_CDQS_MAX; i++) {
-		const struct gw_cdq *q = &ss->cdq[i];
-		struct json_object *o;
-
-		if (!q->is_live)
-			continue;
-		o = json_object_new_object();
-		add(o, "cdqid", q->id);
-		add(o, "cntlid", q->logged->cntlid);
-		json_object_object_add(o, "logging", json_object_new_boolean(q->is_logging));
-		add(o, "slots", q->slots);
-		add(o, "head", q->head);
-		add(o, "tail", q->tail);
-		add(o, "posted", q->posted);
-		add(o, "lost", q->lost);
-		json_object_array_add(list, o);
-	}
-	pthread_mutex_unlock(&ss->lm_lock);
-	return list;
-}
-
-static struct json_object *describe(struct gw_subsys *ss)
-{
-	struct json_object *o = json_object_new_object(), *controllers = json_object_new_array();
-	struct json_object *namespaces = json_object_new_array();
-
-	json_object_object_add(o, "nqn", json_object_new_string(ss->config.nqn));
-	for (uint32_t i = 0; i < ss->ctrls; i++)
-		json_object_array_add(controllers, describe_controller(ss->ctrl[i]));
-	json_object_object_add(o, "controllers", controllers);
-	pthread_rwlock_rdlock(&ss->ns_lock);
-	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++) {
-		if (ss->ns[i] != NULL)
-			json_object_array_add(namespaces, describe_namespace(ss->ns[i]));
-	}
-	pthread_rwlock_unlock(&ss->ns_lock);
-	json_object_object_add(o, "namespaces", namespaces);
-	json_object_object_add(o, "change_logs", describe_logs(ss));
-	return o;
-}
-
 /* ---- Commands --------------------------------------------------------------------------------- */
 
-/* The words of a line; word[0] is the command. */
+/* The words of a line; word[0] is the command. The answer is JSON, or what was printed. */
 struct request {
 	const struct gw_ssd_set *set;
 	struct json_object *answer;
+	FILE *out;
 	char *word[WORDS_MAX];
 	uint32_t words;
 };
@@ -132,7 +39,7 @@ static int do_status(const struct request *r, struct gw_diag *diag)
 
 	(void)diag;
 	for (uint32_t i = 0; i < r->set->subsystems; i++)
-		json_object_array_add(list, describe(r->set->subsys[i]));
+		json_object_array_add(list, gw_observe_subsystem(r->set->subsys[i]));
 	json_object_object_add(r->answer, "subsystems", list);
 	return 0;
 }
@@ -152,40 +59,103 @@ static int do_power_cut(const struct request *r, struct gw_diag *diag)
 	return 0;
 }
 
-/* SUBSYSTEM/CNTLID. Return: NULL: there is none, said. */
-static struct gw_ctrl *controller_of(const struct request *r, const char *name, struct gw_diag *diag)
-{
-	unsigned int subsystem = 0, cntlid = 0;
-	struct gw_ctrl *c = NULL;
-	char rest;
-
-	if (sscanf(name, "%u/%u%c", &subsystem, &cntlid, &rest) == 2 && subsystem >= 1 &&
-	    subsystem <= r->set->subsystems && cntlid <= UINT16_MAX)
-		c = gw_subsys_controller(r->set->subsys[subsystem - 1], (uint16_t)cntlid);
-	if (c == NULL)
-		gw_fail(diag, -EINVAL, "there is no controller %s: 1/2 is controller 2 of the first "
-				       "subsystem; status has them", name);
-	return c;
-}
-
 static int do_switch_port(const struct request *r, struct gw_diag *diag)
 {
-	struct gw_ctrl *from = controller_of(r, r->word[1], diag), *to;
+	struct gw_ctrl *from = gw_ssd_set_find(r->set, r->word[1], diag), *to;
 
 	if (from == NULL)
 		return -EINVAL;
-	to = controller_of(r, r->word[2], diag);
+	to = gw_ssd_set_find(r->set, r->word[2], diag);
 	return to == NULL ? -EINVAL : gw_port_switch(from, to, diag);
 }
 
 static int do_reset(const struct request *r, struct gw_diag *diag)
 {
-	struct gw_ctrl *c = controller_of(r, r->word[1], diag);
+	struct gw_ctrl *c = gw_ssd_set_find(r->set, r->word[1], diag);
 
 	if (c == NULL)
 		return -EINVAL;
 	gw_ctrl_reset(c);
 	return 0;
+}
+
+static int do_fault(const struct request *r, struct gw_diag *diag)
+{
+	struct gw_ctrl *c = gw_ssd_set_find(r->set, r->word[1], diag);
+	int id;
+
+	if (c == NULL)
+		return -EINVAL;
+	id = gw_faults_add(&c->faults, r->word + 2, r->words - 2, diag);
+	if (id >= 0)
+		add(r->answer, "fault", (uint64_t)id);
+	return id < 0 ? id : 0;
+}
+
+/* CONTROLLER [NUMBER] */
+static int do_clear(const struct request *r, struct gw_diag *diag)
+{
+	struct gw_ctrl *c = gw_ssd_set_find(r->set, r->word[1], diag);
+	unsigned int id = 0;
+	uint32_t cleared;
+	char rest;
+
+	if (c == NULL)
+		return -EINVAL;
+	if (r->words > 2 && (sscanf(r->word[2], "%u%c", &id, &rest) != 1 || id == 0))
+		return gw_fail(diag, -EINVAL, "a fault has a number, and not '%s'", r->word[2]);
+	cleared = gw_faults_clear(&c->faults, id);
+	if (cleared == 0 && id != 0)
+		return gw_fail(diag, -EINVAL, "controller %s has no fault %u", r->word[1], id);
+	add(r->answer, "cleared", cleared);
+	return 0;
+}
+
+static int do_faults(const struct request *r, struct gw_diag *diag)
+{
+	struct gw_ctrl *c = gw_ssd_set_find(r->set, r->word[1], diag);
+	struct json_object *list;
+
+	if (c == NULL)
+		return -EINVAL;
+	list = json_object_new_array();
+	pthread_mutex_lock(&c->faults.lock);
+	for (uint32_t i = 0; i < GW_FAULT_RULES_MAX; i++) {
+		const struct gw_fault_rule *rule = &c->faults.rule[i];
+		struct json_object *o;
+
+		if (rule->id == 0)
+			continue;
+		o = json_object_new_object();
+		add(o, "fault", rule->id);
+		json_object_object_add(o, "text", json_object_new_string(rule->text));
+		add(o, "seen", rule->seen);
+		add(o, "hits", rule->hits);
+		json_object_array_add(list, o);
+	}
+	pthread_mutex_unlock(&c->faults.lock);
+	json_object_object_add(r->answer, "faults", list);
+	return 0;
+}
+
+static int do_remove(const struct request *r, struct gw_diag *diag)
+{
+	struct gw_ctrl *c = gw_ssd_set_find(r->set, r->word[1], diag);
+
+	if (c == NULL)
+		return -EINVAL;
+	gw_ctrl_remove(c, strcmp(r->word[0], "remove") == 0);
+	return 0;
+}
+
+static int do_trace(const struct request *r, struct gw_diag *diag)
+{
+	return gw_observe_trace(r->set, r->word + 1, r->words - 1, r->out, diag);
+}
+
+static int do_changes(const struct request *r, struct gw_diag *diag)
+{
+	return gw_observe_changes(r->set, r->word + 1, r->words - 1, r->out, diag);
 }
 
 static const struct {
@@ -197,12 +167,19 @@ static const struct {
 	{ "power-cut", " [SEED]", 1, 2, do_power_cut },
 	{ "switch-port", " FROM TO", 3, 3, do_switch_port },
 	{ "reset", " CONTROLLER", 2, 2, do_reset },
+	{ "fault", " CONTROLLER ACTION[=VALUE] [CONDITION]...", 3, WORDS_MAX, do_fault },
+	{ "faults", " CONTROLLER", 2, 2, do_faults },
+	{ "clear", " CONTROLLER [NUMBER]", 2, 3, do_clear },
+	{ "remove", " CONTROLLER", 2, 2, do_remove },
+	{ "plug", " CONTROLLER", 2, 2, do_remove },
+	{ "trace", " [json] [FILTER]...", 1, WORDS_MAX, do_trace },
+	{ "changes", " SUBSYSTEM [FILTER]...", 2, WORDS_MAX, do_changes },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static int fail_unknown(struct gw_diag *diag)
 {
-	char list[512] = "commands:";
+	char list[768] = "commands:";
 
 	for (size_t i = 0; i < COMMANDS; i++) {
 		const size_t used = strlen(list);
@@ -230,7 +207,8 @@ char *gw_ssd_control_answer(const struct gw_ssd_set *set, const char *line, bool
 {
 	struct request r = { .set = set, .answer = json_object_new_object() };
 	struct gw_diag diag = { 0 };
-	char copy[GW_SSD_LINE_BYTES_MAX], *rest = copy, *text;
+	char copy[GW_SSD_LINE_BYTES_MAX], *rest = copy, *text, *printed = NULL;
+	size_t printed_bytes = 0;
 
 	snprintf(copy, sizeof(copy), "%s", line);
 	for (char *word; r.words < WORDS_MAX && (word = strsep(&rest, " ")) != NULL;) {
@@ -238,14 +216,61 @@ char *gw_ssd_control_answer(const struct gw_ssd_set *set, const char *line, bool
 			r.word[r.words++] = word;
 	}
 	add(r.answer, "schema_version", SCHEMA_VERSION);
-	*is_refused = run(&r, &diag) < 0;
+	r.out = open_memstream(&printed, &printed_bytes);
+	*is_refused = r.out == NULL || run(&r, &diag) < 0;
+	if (r.out != NULL)
+		fclose(r.out);
 	if (*is_refused)
 		json_object_object_add(r.answer, "error", json_object_new_string(diag.text));
+	else if (strcmp(r.word[0], "trace") == 0 || strcmp(r.word[0], "changes") == 0)
+		return json_object_put(r.answer), printed;
+	free(printed);
 	text = strdup(json_object_to_json_string_ext(r.answer,
 						     JSON_C_TO_STRING_PLAIN |
 							     JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(r.answer);
 	return text;
+}
+
+static int run_line(const struct gw_ssd_set *set, const char *line, struct gw_diag *diag)
+{
+	struct json_object *answer = NULL, *error;
+	bool is_refused;
+	char *text = gw_ssd_control_answer(set, line, &is_refused);
+
+	if (is_refused && text != NULL)
+		answer = json_tokener_parse(text);
+	if (is_refused)
+		gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "%s",
+			     json_object_object_get_ex(answer, "error", &error) ?
+				     json_object_get_string(error) : "no memory");
+	json_object_put(answer);
+	free(text);
+	return is_refused ? -EINVAL : 0;
+}
+
+int gw_ssd_control_script(const struct gw_ssd_set *set, const char *path, struct gw_diag *diag)
+{
+	FILE *file = fopen(path, "re");
+	char line[GW_SSD_LINE_BYTES_MAX];
+	unsigned int number = 0;
+	int err = 0;
+
+	if (file == NULL)
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -errno, "cannot read %s: %s", path, strerror(errno));
+	while (err == 0 && fgets(line, sizeof(line), file) != NULL) {
+		struct gw_diag why = { 0 };
+
+		number++;
+		line[strcspn(line, "\n")] = '\0';
+		if (line[strspn(line, " ")] == '\0' || line[0] == '#')
+			continue;
+		err = run_line(set, line, &why);
+		if (err < 0)
+			gw_fail_exit(diag, GW_EXIT_USAGE, err, "%s:%u: %s", path, number, why.text);
+	}
+	fclose(file);
+	return err;
 }
 
 /* ---- The socket ----------------------------------------------------------------------------------- */
@@ -300,7 +325,8 @@ static void serve_client(const struct gw_ssd_control *control, int fd)
 	if (answer == NULL)
 		return;
 	send_text(fd, answer, strlen(answer));
-	send_text(fd, "\n", 1);
+	if (answer[0] == '{' && answer[strlen(answer) - 1] != '\n')
+		send_text(fd, "\n", 1);
 	free(answer);
 }
 
@@ -370,7 +396,7 @@ int gw_ssd_control_ask(const char *path, const char *line, struct gw_diag *diag)
 		fwrite(text, 1, (size_t)got, stdout);
 	}
 	close(fd);
-	if (fflush(stdout) != 0 || got != 0 || start[0] == '\0')
+	if (fflush(stdout) != 0 || got != 0)
 		return gw_fail(diag, -EIO, "%s: no answer", path);
 	return strstr(start, "\"error\":") == NULL ? 0 : gw_fail(diag, -EINVAL, "refused");
 }

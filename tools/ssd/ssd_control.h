@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The control socket: a line with a command comes in, lines of JSON go out. See docs/ssd.md. */
+/* The control socket: a line with a command comes in, lines of JSON go out. See docs/godwit-ssd.md. */
 #ifndef GW_SSD_CONTROL_H
 #define GW_SSD_CONTROL_H
 
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "ssd.h"
+#include "ssd_observe.h"
 
-#define GW_SSD_SUBSYSTEMS_MAX 8u
 #define GW_SSD_LINE_BYTES_MAX 1024u	/* of a command */
-
-/* What there is to control: in a command, 2/17 is controller 17 of the second. */
-struct gw_ssd_set {
-	struct gw_subsys *subsys[GW_SSD_SUBSYSTEMS_MAX];	/* borrowed */
-	uint32_t subsystems;
-};
 
 struct gw_ssd_control {
 	const char *path;		/* borrowed */
@@ -30,6 +23,9 @@ struct gw_ssd_control {
  * at a time. is_refused: the answer is an error, in words.
  */
 char *gw_ssd_control_answer(const struct gw_ssd_set *set, const char *line, bool *is_refused);
+
+/* Commands from a file, one in a line, # for comments. Return: 0, or negative errno, said with its line. */
+int gw_ssd_control_script(const struct gw_ssd_set *set, const char *path, struct gw_diag *diag);
 
 /* Return: 0 or negative errno, said in diag. set stays where it is until gw_ssd_control_close(). */
 int gw_ssd_control_open(struct gw_ssd_control *control, const char *path, const struct gw_ssd_set *set,

@@ -47,6 +47,8 @@ uint64_t gw_ctrl_read(struct gw_ctrl *c, uint32_t offset, uint32_t bytes)
 {
 	uint64_t value;
 
+	if (atomic_load(&c->is_removed))
+		return bytes == 4 ? UINT32_MAX : UINT64_MAX;
 	pthread_mutex_lock(&c->lock);
 	value = read_register(c, offset & ~4u);
 	/* Either half of the wide ones; the narrow ones stand for themselves. */
@@ -173,6 +175,8 @@ void gw_ctrl_write(struct gw_ctrl *c, uint32_t offset, uint64_t value, uint32_t 
 {
 	bool was_reset;
 
+	if (atomic_load(&c->is_removed))
+		return;
 	pthread_mutex_lock(&c->lock);
 	was_reset = write_word(c, offset, (uint32_t)value);
 	if (bytes == 8)
@@ -234,11 +238,24 @@ void gw_ctrl_take_event(struct gw_ctrl *c, uint32_t dw0, uint32_t dw1)
 	pthread_mutex_unlock(&c->lock);
 }
 
+static void trace_event(struct gw_ctrl *c, uint16_t cid, uint32_t dw0)
+{
+	struct gw_trace_entry entry = {
+		.dw0 = dw0,
+		.cntlid = c->cntlid,
+		.subsystem = c->ss->config.number,
+		.sqe = { .opcode = GW_NVME_ASYNC_EVENT, .cid = cid },
+	};
+
+	gw_trace_add(&c->trace, &entry);
+}
+
 /* An event of a type that was reported waits until its log page was read; one-shots never do. */
 static bool deliver_event(struct gw_ctrl *c)
 {
 	if (c->aers == 0 || c->is_suspended || (c->csts & NVME_CSTS_RDY) == 0 ||
-	    !gw_queue_has_room(&c->cq[0]) || !atomic_load(&c->port->is_bus_master))
+	    !gw_queue_has_room(&c->cq[0]) || !atomic_load(&c->port->is_bus_master) ||
+	    atomic_load(&c->is_removed))
 		return false;
 	for (uint32_t i = 0; i < c->events; i++) {
 		const struct gw_event event = c->event[i];
@@ -251,6 +268,7 @@ static bool deliver_event(struct gw_ctrl *c)
 		drop_event(c, i);
 		c->aers--;
 		gw_queue_post(c, 0, c->aer[c->aers], NVME_SC_SUCCESS, event.dw0, event.dw1);
+		trace_event(c, c->aer[c->aers], event.dw0);
 		return true;
 	}
 	return false;
@@ -276,13 +294,30 @@ static void log_error(struct gw_ctrl *c, const struct gw_cmd *cmd, uint16_t stat
 	};
 }
 
+static void trace(struct gw_ctrl *c, const struct gw_cmd *cmd, uint16_t status)
+{
+	struct gw_trace_entry entry = {
+		.took_ns = gw_now_ns(&gw_clock_monotonic) - cmd->fetched_ns,
+		.dw0 = cmd->dw0,
+		.cntlid = c->cntlid,
+		.sqid = cmd->sqid,
+		.status = status,
+		.subsystem = c->ss->config.number,
+		.is_kept = cmd->is_kept || cmd->plan.is_dropped,
+		.sqe = cmd->sqe,
+	};
+
+	gw_trace_add(&c->trace, &entry);
+}
+
 static void complete(struct gw_ctrl *c, struct gw_cmd *cmd, uint16_t status)
 {
 	c->counters.commands++;
 	if (status != NVME_SC_SUCCESS)
 		log_error(c, cmd, status);
+	trace(c, cmd, status);
 	if (!cmd->is_kept)
-		gw_queue_post(c, cmd->sqid, cmd->sqe.cid, status, cmd->dw0, cmd->dw1);
+		gw_misbehave_post(cmd, status);
 }
 
 /*
@@ -303,6 +338,19 @@ static bool fetch_second(struct gw_ctrl *c, struct gw_sq *sq, struct gw_nvme_sqe
 	return true;
 }
 
+/* The command itself, with what is to go wrong with it. */
+static uint16_t run(struct gw_cmd *cmd, const struct gw_nvme_sqe *second, uint16_t *status_second)
+{
+	bool is_skipped;
+	uint16_t status = gw_misbehave_before(cmd, &is_skipped);
+
+	if (!is_skipped)
+		status = cmd->sqid == 0 ? gw_admin_execute(cmd) :
+					  gw_io_execute(cmd, second, status_second);
+	gw_misbehave_after(cmd);
+	return status;
+}
+
 /* c->lock is held, and given up while the command is executed. */
 static void execute(struct gw_ctrl *c, struct gw_sq *sq)
 {
@@ -319,12 +367,11 @@ static void execute(struct gw_ctrl *c, struct gw_sq *sq)
 	else if (fuse != 0 && !is_pair)
 		status = NVME_SC_FUSED_MISSING;
 	c->is_busy = true;
-	c->keep_alive_ns = gw_now_ns(&gw_clock_monotonic);
+	cmd->fetched_ns = gw_now_ns(&gw_clock_monotonic);
+	c->keep_alive_ns = cmd->fetched_ns;
 	pthread_mutex_unlock(&c->lock);
 	if (status == NVME_SC_SUCCESS)
-		status = cmd->sqid == 0 ? gw_admin_execute(cmd) :
-					  gw_io_execute(cmd, is_pair ? &second : NULL,
-							&status_second);
+		status = run(cmd, is_pair ? &second : NULL, &status_second);
 	pthread_mutex_lock(&c->lock);
 	if (cmd->generation == c->generation) {
 		complete(c, cmd, status);
@@ -388,6 +435,8 @@ static bool step_locked(struct gw_ctrl *c)
 	c->cmd.dw0 = 0;
 	c->cmd.dw1 = 0;
 	c->cmd.is_kept = false;
+	c->cmd.plan = (struct gw_fault_plan){ 0 };
+	c->cmd.xfer.pieces = 0;
 	execute(c, sq);
 	gw_queue_signal(c, false);
 	gw_dma_leave(&c->port->map, c->cmd.epoch);
@@ -476,7 +525,8 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 		return NULL;
 	}
 	c = calloc(1, sizeof(*c));
-	if (c != NULL && (c->bounce = malloc(GW_SSD_XFER_BYTES_MAX)) == NULL) {
+	if (c != NULL && ((c->bounce = malloc(GW_SSD_XFER_BYTES_MAX)) == NULL || gw_trace_init(&c->trace) < 0)) {
+		free(c->bounce);
 		free(c);
 		c = NULL;
 	}
@@ -496,6 +546,7 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 	pthread_cond_init(&c->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	gw_features_init(&c->ss->config, &c->feature);
+	gw_faults_init(&c->faults);
 	c->counters.power_cycles = 1;
 	ss->ctrl[ss->ctrls++] = c;
 	return c;
@@ -507,6 +558,8 @@ void gw_ctrl_destroy(struct gw_ctrl *c)
 	free(c->parts.data);
 	free(c->parts.seen);
 	free(c->bounce);
+	gw_trace_fini(&c->trace);
+	gw_faults_fini(&c->faults);
 	pthread_cond_destroy(&c->wake);
 	pthread_mutex_destroy(&c->parts.lock);
 	pthread_mutex_destroy(&c->track.lock);

@@ -342,6 +342,7 @@ static uint16_t execute_locked(struct gw_cmd *cmd, const struct gw_nvme_sqe *sec
 	if (ns == NULL)
 		return NVME_SC_INVALID_NAMESPACE;
 	pthread_mutex_lock(&ns->lock);
+	ns->writer = cmd->ctrl->cntlid;
 	status = second != NULL ? execute_pair(cmd, second, ns, status_second) : execute_one(cmd, ns);
 	pthread_mutex_unlock(&ns->lock);
 	return status;

@@ -356,6 +356,7 @@ uint16_t gw_lm_receive(struct gw_cmd *cmd)
 	is_suspended = c->is_suspended && !c->is_busy;
 	state_bytes = gw_state_get(c, csvi != 0, csuuidi != 0, is_suspended, state);
 	pthread_mutex_unlock(&c->lock);
+	gw_faults_state(&c->faults, state, state_bytes);
 	if (offset > state_bytes)
 		return NVME_SC_INVALID_FIELD;
 	cmd->dw0 = is_suspended ? NVME_WAS_SUSPENDED : 0;

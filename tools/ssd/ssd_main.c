@@ -21,8 +21,10 @@ struct ssd {
 	struct gw_listener listener[LISTENERS_MAX];
 	uint32_t listeners;
 	const char *control_path;	/* NULL: no control socket */
+	const char *script_path;	/* NULL: no commands to begin with */
 	struct gw_ssd_set set;
 	struct gw_ssd_control control;
+	FILE *trace;			/* NULL: none */
 };
 
 static const char usage[] =
@@ -42,9 +44,11 @@ static const char usage[] =
 	"      cache=SIZE          volatile write cache of each namespace, 0: none (4MiB)\n"
 	"      serial=, model=, firmware=, nqn=   identity\n"
 	"      merge=on|off        of neighbouring entries in the log of changes (off)\n"
-	"      and all others of docs/ssd.md: limits, optional commands\n"
+	"      and all others of docs/godwit-ssd.md: limits, optional commands\n"
 	"  --listen SOCKET                 a controller of the subsystem before it, on this socket\n"
 	"  --control SOCKET                answers commands, in JSON; `ctl SOCKET help` lists them\n"
+	"  --script FILE                   commands of the control socket to begin with, such as faults\n"
+	"  --trace FILE[,json]             every command, as a line of text or of JSON\n"
 	"  --help, --version\n";
 
 /* ---- Options ------------------------------------------------------------------------------------- */
@@ -95,6 +99,7 @@ static int add_subsystem(struct ssd *ssd, char *text, struct gw_diag *diag)
 	gw_ssd_config_init(&config);
 	/* Subsystems of one process are told apart unless the user has named them. */
 	snprintf(config.serial, sizeof(config.serial), "GODWIT%04u", ssd->subsystems + 1);
+	config.number = (uint8_t)(ssd->subsystems + 1);
 	snprintf(config.nqn, sizeof(config.nqn), "nqn.2026-11.org.godwit:ssd:%s", config.serial);
 	err = parse_subsystem(text, &config, diag);
 	if (err == 0)
@@ -124,12 +129,31 @@ static int add_listener(struct ssd *ssd, const char *path, struct gw_diag *diag)
 	return err;
 }
 
+/* FILE[,json] */
+static int open_trace(struct ssd *ssd, char *text, struct gw_diag *diag)
+{
+	char *format = strrchr(text, ',');
+	const bool is_json = format != NULL && strcmp(format, ",json") == 0;
+
+	if (is_json)
+		*format = '\0';
+	if (ssd->trace != NULL)
+		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "one --trace is enough");
+	ssd->trace = fopen(text, "we");
+	if (ssd->trace == NULL)
+		return gw_fail(diag, -errno, "cannot write %s: %s", text, strerror(errno));
+	gw_trace_to(ssd->trace, is_json);
+	return 0;
+}
+
 static int parse(struct ssd *ssd, int argc, char **argv, struct gw_diag *diag)
 {
 	static const struct option options[] = {
 		{ "subsystem", required_argument, NULL, 's' },
 		{ "listen", required_argument, NULL, 'l' },
 		{ "control", required_argument, NULL, 'c' },
+		{ "script", required_argument, NULL, 'f' },
+		{ "trace", required_argument, NULL, 't' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
@@ -143,6 +167,10 @@ static int parse(struct ssd *ssd, int argc, char **argv, struct gw_diag *diag)
 			err = add_listener(ssd, optarg, diag);
 		else if (option == 'c')
 			ssd->control_path = optarg;
+		else if (option == 'f')
+			ssd->script_path = optarg;
+		else if (option == 't')
+			err = open_trace(ssd, optarg, diag);
 		else if (option == 'h')
 			exit(fputs(usage, stdout) < 0 ? GW_EXIT_IO : GW_EXIT_DONE);
 		else if (option == 'V')
@@ -174,8 +202,12 @@ static int start(struct ssd *ssd, struct gw_diag *diag)
 
 static int run(struct ssd *ssd, const sigset_t *ending, struct gw_diag *diag)
 {
-	int number;
-	int err = start(ssd, diag);
+	int number, err = 0;
+
+	if (ssd->script_path != NULL)
+		err = gw_ssd_control_script(&ssd->set, ssd->script_path, diag);
+	if (err == 0)
+		err = start(ssd, diag);
 
 	if (err == 0 && ssd->control_path != NULL)
 		err = gw_ssd_control_open(&ssd->control, ssd->control_path, &ssd->set, diag);
@@ -203,6 +235,9 @@ static void stop(struct ssd *ssd)
 		gw_listener_close(&ssd->listener[i]);
 	for (uint32_t i = 0; i < ssd->subsystems; i++)
 		gw_subsys_close(&ssd->subsys[i]);
+	gw_trace_to(NULL, false);
+	if (ssd->trace != NULL)
+		fclose(ssd->trace);
 }
 
 /* godwit-ssd ctl SOCKET COMMAND...: the words of the command in a line. */

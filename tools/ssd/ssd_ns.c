@@ -102,6 +102,19 @@ static void set_bad(struct gw_ns *ns, uint64_t slba, uint64_t count, bool is_bad
 	ns->bad_count = is_bad ? ns->bad_count + changed : ns->bad_count - changed;
 }
 
+static void note(const struct gw_ns *ns, uint64_t slba, uint64_t count, enum gw_change_kind kind,
+		 bool is_failed)
+{
+	gw_record_add(ns->record, (struct gw_change){
+		.nsid = ns->nsid,
+		.slba = slba,
+		.count = count,
+		.cntlid = ns->writer,
+		.kind = (uint8_t)kind,
+		.is_failed = is_failed,
+	});
+}
+
 /* ---- The file -------------------------------------------------------------------------------- */
 
 /* All of it, or a negative errno. iov is not changed. */
@@ -261,6 +274,17 @@ static uint64_t next_random(uint64_t *state)
 	return *state;
 }
 
+/* Sectors of a page, as the blocks they are in. */
+static void note_lost(struct gw_ns *ns, uint64_t page, uint8_t sectors)
+{
+	const unsigned int step = 1u << (ns->lbads - GW_NS_LBADS_MIN);
+
+	for (unsigned int i = 0; i < PAGE_SECTORS; i += step) {
+		if ((sectors >> i & 1) != 0)
+			note(ns, (page * PAGE_SECTORS + i) / step, 1, GW_CHANGE_LOST, false);
+	}
+}
+
 uint64_t gw_ns_power_cut(struct gw_ns *ns, uint64_t torn_seed)
 {
 	struct gw_cache *cache = &ns->cache;
@@ -275,6 +299,7 @@ uint64_t gw_ns_power_cut(struct gw_ns *ns, uint64_t torn_seed)
 			kept = (kept & 1) != 0 ? 0xff : 0;
 		if (write_sectors(ns, slot, sectors & kept) < 0)
 			kept = 0;
+		note_lost(ns, cache->page[slot - 1].page, sectors & (uint8_t)~kept);
 		lost += (uint64_t)__builtin_popcount(sectors & ~kept & 0xff);
 	}
 	forget_all(cache);
@@ -443,6 +468,7 @@ int gw_ns_write(struct gw_ns *ns, uint64_t slba, uint64_t count, const struct io
 	}
 	if (err == 0)
 		set_bad(ns, slba, count, false);
+	note(ns, slba, count, GW_CHANGE_WRITTEN, err < 0);
 	return err;
 }
 
@@ -456,6 +482,7 @@ int gw_ns_zero(struct gw_ns *ns, uint64_t slba, uint64_t count, bool is_dealloca
 	if (!is_deallocate)
 		set_written(ns, slba, count, true);
 	err = zero_file(ns->fd, slba << ns->lbads, count << ns->lbads);
+	note(ns, slba, count, is_deallocate ? GW_CHANGE_DEALLOCATED : GW_CHANGE_ZEROED, err < 0);
 	if (err < 0)
 		return err;
 	drop(ns, sectors_of(ns, slba), sectors_of(ns, count));
@@ -470,6 +497,7 @@ void gw_ns_make_bad(struct gw_ns *ns, uint64_t slba, uint64_t count)
 	check_range(ns, slba, count);
 	set_written(ns, slba, count, true);
 	set_bad(ns, slba, count, true);
+	note(ns, slba, count, GW_CHANGE_UNCORRECTABLE, false);
 }
 
 bool gw_ns_any_bad(const struct gw_ns *ns, uint64_t slba, uint64_t count)
@@ -486,6 +514,7 @@ int gw_ns_format(struct gw_ns *ns, uint8_t lbads)
 	assert(lbads <= GW_NS_LBADS_MAX);
 	forget_all(&ns->cache);
 	err = zero_file(ns->fd, 0, ns->bytes);
+	note(ns, 0, ns->blocks, GW_CHANGE_FORMATTED, err < 0);
 	if (err < 0)
 		return err;
 	err = zero_file(ns->map_fd, 0, ns->map_bytes);

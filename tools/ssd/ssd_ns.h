@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 #include "err.h"
+#include "ssd_record.h"
 
 #define GW_NS_LBADS_MIN 9u		/* 512 bytes */
 #define GW_NS_LBADS_MAX 12u
@@ -44,6 +45,8 @@ struct gw_ns {
 	uint64_t map_bytes;		/* of both together */
 	uint64_t written_count, bad_count;
 	struct gw_cache cache;
+	struct gw_record *record;	/* of what changes; NULL: none. Borrowed */
+	uint16_t writer;		/* CNTLID of the controller that is at it; 0: none */
 };
 
 /*

@@ -25,6 +25,7 @@ static uint16_t format_one(struct gw_cmd *cmd, struct gw_ns *ns, uint8_t lbads)
 	uint16_t status = NVME_SC_SUCCESS;
 
 	pthread_mutex_lock(&ns->lock);
+	ns->writer = cmd->ctrl->cntlid;
 	log_whole(cmd->ctrl, ns);
 	if (gw_ns_format(ns, lbads) < 0)
 		status = NVME_SC_INTERNAL;
@@ -82,6 +83,7 @@ static bool sanitize_one(struct gw_subsys *ss, struct gw_ns *ns)
 	bool is_empty;
 
 	pthread_mutex_lock(&ns->lock);
+	ns->writer = 0;			/* all of them */
 	is_empty = gw_ns_format(ns, ns->lbads) == 0;
 	for (uint32_t i = 0; i < ss->ctrls; i++)
 		log_whole(ss->ctrl[i], ns);

@@ -90,7 +90,10 @@ void gw_pci_init(struct gw_port *port)
 void gw_pci_read(struct gw_port *port, uint32_t offset, void *to, uint32_t bytes)
 {
 	pthread_mutex_lock(&port->lock);
-	memcpy(to, port->config + offset, bytes);
+	if (atomic_load(&port->ctrl->is_removed))
+		memset(to, 0xff, bytes);
+	else
+		memcpy(to, port->config + offset, bytes);
 	pthread_mutex_unlock(&port->lock);
 }
 

@@ -21,7 +21,7 @@ static bool has_work(const struct gw_ctrl *c, const struct gw_sq *sq)
 struct gw_sq *gw_queue_next(struct gw_ctrl *c, uint16_t *sqid)
 {
 	if ((c->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) != NVME_CSTS_RDY || c->is_suspended ||
-	    c->port == NULL || !atomic_load(&c->port->is_bus_master))
+	    c->port == NULL || !atomic_load(&c->port->is_bus_master) || atomic_load(&c->is_removed))
 		return NULL;
 	if (has_work(c, &c->sq[0]))
 		return *sqid = 0, &c->sq[0];
@@ -80,10 +80,11 @@ void gw_queue_post(struct gw_ctrl *c, uint16_t sqid, uint16_t cid, uint16_t stat
 	const struct nvme_cqe cqe = {
 		.dw0 = dw0,
 		.dw1 = dw1,
-		.sqhd = (uint16_t)c->sq[sqid].head,
-		.sqid = sqid,
+		.sqhd = (uint16_t)(c->sq[sqid].head ^ c->twist.sqhd),
+		.sqid = sqid ^ c->twist.sqid,
 		.cid = cid,
-		.status = (uint16_t)((uint32_t)with_dnr(status) << 1 | (cq->phase ? NVME_CQE_PHASE : 0)),
+		.status = (uint16_t)(((uint32_t)with_dnr(status) << 1 | (cq->phase ? NVME_CQE_PHASE : 0)) ^
+				     c->twist.status),
 	};
 
 	/* The queue may have been deleted while its command was being executed. */

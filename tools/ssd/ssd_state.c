@@ -3,7 +3,7 @@
  * The state of a controller as bytes (Base 5.1.16, figures 358 to 361): version 0 for the I/O
  * queues, and in the vendor specific half what version 0 does not hold. That half is a header and
  * records, each with a type, a length and a flag that says whether a reader may skip it; see
- * docs/ssd.md. All of it is verified before anything is changed.
+ * docs/godwit-ssd.md. All of it is verified before anything is changed.
  */
 #include <stddef.h>
 #include <string.h>

@@ -80,6 +80,7 @@ int gw_subsys_create(struct gw_subsys *ss, uint32_t nsid, uint64_t bytes, uint8_
 	}
 	if (getrandom(ns->nguid, sizeof(ns->nguid), 0) != sizeof(ns->nguid))
 		memset(ns->nguid, (int)nsid, sizeof(ns->nguid));
+	ns->record = &ss->record;
 	ns->attached = attached;
 	ss->ns[nsid - 1] = ns;
 	*out = ns;
@@ -91,6 +92,8 @@ void gw_subsys_delete(struct gw_subsys *ss, uint32_t nsid)
 	struct gw_ns *ns = ss->ns[nsid - 1];
 
 	ss->ns[nsid - 1] = NULL;
+	gw_record_add(&ss->record, (struct gw_change){ .nsid = nsid, .count = ns->blocks,
+						       .kind = GW_CHANGE_DELETED });
 	gw_ns_close(ns);
 	gw_ns_unlink(ss->dir_fd, nsid);
 	free(ns);
@@ -277,6 +280,19 @@ static int open_store(struct gw_subsys *ss, const char *dir, struct gw_diag *dia
 	return err != -ENOENT ? err : make_store(ss, diag);
 }
 
+static int open_record(struct gw_subsys *ss, struct gw_diag *diag)
+{
+	const char *path = ss->config.record;
+
+	if (gw_record_init(&ss->record) < 0)
+		return gw_fail(diag, -ENOMEM, "no memory for the record of changes");
+	if (path[0] == '\0')
+		return 0;
+	ss->record.file = fopen(path, "we");
+	return ss->record.file != NULL ? 0 : gw_fail(diag, -errno, "cannot write %s: %s", path,
+						     strerror(errno));
+}
+
 int gw_subsys_open(struct gw_subsys *ss, const char *dir, const struct gw_ssd_config *config,
 		   struct gw_diag *diag)
 {
@@ -292,7 +308,9 @@ int gw_subsys_open(struct gw_subsys *ss, const char *dir, const struct gw_ssd_co
 	pthread_rwlock_init(&ss->ns_lock, &fair);
 	pthread_rwlockattr_destroy(&fair);
 	pthread_mutex_init(&ss->lm_lock, NULL);
-	err = open_store(ss, dir, diag);
+	err = open_record(ss, diag);
+	if (err == 0)
+		err = open_store(ss, dir, diag);
 	if (err == 0 && gw_subsys_used_bytes(ss) > ss->config.capacity_bytes)
 		err = gw_fail(diag, -ENOSPC, "the namespaces in %s are more than the capacity of %llu bytes",
 			      dir, (unsigned long long)ss->config.capacity_bytes);
@@ -317,6 +335,7 @@ void gw_subsys_close(struct gw_subsys *ss)
 	}
 	if (ss->dir_fd >= 0)
 		close(ss->dir_fd);
+	gw_record_fini(&ss->record);
 	pthread_mutex_destroy(&ss->lm_lock);
 	pthread_rwlock_destroy(&ss->ns_lock);
 	memset(ss, 0, sizeof(*ss));

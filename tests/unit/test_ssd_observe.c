@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What a software SSD tells of itself: status, the trace of commands, the record of changes. */
+#include <criterion/criterion.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ssd_control.h"
+#include "ssd_rig.h"
+
+static struct gw_rig rig;
+static struct gw_ssd_set set = { .subsys = { &rig.ss }, .subsystems = 1 };
+
+static void setup(void)
+{
+	gw_rig_open(&rig, 2, NULL);
+	for (int i = 0; i < 2; i++)
+		gw_client_start(&rig.client[i], 1);
+}
+
+static void teardown(void)
+{
+	gw_rig_close(&rig);
+}
+
+TestSuite(ssd_observe, .init = setup, .fini = teardown, .timeout = 60);
+
+#define A (&rig.client[0])
+#define B (&rig.client[1])
+#define BUFFER GW_CLIENT_BUFFER
+
+/* The answer; the next call ends it. */
+static const char *control(const char *line)
+{
+	static char *answer;
+	bool is_refused;
+
+	free(answer);
+	answer = gw_ssd_control_answer(&set, line, &is_refused);
+	cr_assert_not_null(answer);
+	cr_assert_eq(is_refused, strstr(answer, "\"error\":") != NULL);
+	return answer;
+}
+
+static uint32_t lines(const char *text)
+{
+	uint32_t count = 0;
+
+	for (; *text != '\0'; text++)
+		count += *text == '\n';
+	return count;
+}
+
+static void write_blocks(struct gw_client *client, uint64_t slba, uint32_t blocks)
+{
+	cr_assert_eq(gw_client_io(client, GW_NVME_WRITE, 1, slba, blocks, BUFFER, blocks * UINT64_C(512)), 0);
+}
+
+Test(ssd_observe, a_command_is_told_in_the_words_of_the_specification)
+{
+	const char *text;
+
+	write_blocks(A, 64, 8);
+	cr_assert_eq(gw_client_io(A, GW_NVME_READ, 1, 1u << 30, 1, BUFFER, 512), NVME_SC_LBA_OUT_OF_RANGE);
+	write_blocks(B, 72, 1);
+	text = control("trace command=write");
+	cr_assert_eq(lines(text), 2);
+	cr_assert_not_null(strstr(text, " 1/1 SQ 1 CID "));
+	cr_assert_not_null(strstr(text, ": Write NSID 1 SLBA 64 blocks 8: Successful Completion, DW0 0h, "));
+	cr_assert_not_null(strstr(text, "SLBA 72 blocks 1"));
+	cr_assert_eq(lines(control("trace status=error")), 1);
+	cr_assert_not_null(strstr(control("trace status=lba-out-of-range"), "LBA Out of Range"));
+	cr_assert_eq(lines(control("trace status=280")), 0);
+	/* Filters go together. */
+	cr_assert_eq(lines(control("trace queue=io")), 3);
+	cr_assert_eq(lines(control("trace queue=io controller=1/2")), 1);
+	cr_assert_eq(lines(control("trace lba=70-72")), 2);
+	cr_assert_eq(lines(control("trace lba=72")), 1);
+	cr_assert_eq(lines(control("trace queue=io last=2")), 2);
+	cr_assert_not_null(strstr(control("trace queue=admin controller=1/2 last=1"),
+				  "Create I/O Submission Queue QID 1h QSIZE Fh"));
+	cr_assert_not_null(strstr(control("trace colour=red"), "there is no filter 'colour='"));
+	cr_assert_not_null(strstr(control("trace command=wirte"), "command= is the name"));
+	cr_assert_not_null(strstr(control("trace lba=9-3"), "lba= is"));
+	cr_assert_not_null(strstr(control("trace controller=2/1"), "there is no controller 2/1"));
+}
+
+Test(ssd_observe, a_trace_is_json_for_programs)
+{
+	struct json_object *o, *value;
+
+	write_blocks(B, 7, 3);
+	o = json_tokener_parse(control("trace json command=write"));
+	cr_assert_not_null(o);
+	cr_assert(json_object_object_get_ex(o, "controller", &value));
+	cr_assert_str_eq(json_object_get_string(value), "1/2");
+	cr_assert(json_object_object_get_ex(o, "slba", &value));
+	cr_assert_eq(json_object_get_int(value), 7);
+	cr_assert(json_object_object_get_ex(o, "blocks", &value));
+	cr_assert_eq(json_object_get_int(value), 3);
+	cr_assert(json_object_object_get_ex(o, "status_text", &value));
+	cr_assert_str_eq(json_object_get_string(value), "Successful Completion");
+	json_object_put(o);
+}
+
+Test(ssd_observe, status_has_queues_and_latencies)
+{
+	for (int i = 0; i < 5; i++)
+		write_blocks(A, 0, 1);
+	cr_assert_not_null(strstr(control("status"), "{\"command\":\"Write\",\"count\":5,\"errors\":0,"));
+	cr_assert_not_null(strstr(control("status"), "{\"qid\":1,\"sq_entries\":16,\"sq_head\":5,"
+						     "\"sq_tail\":5,\"cqid\":1,\"cq_entries\":16,"));
+}
+
+/* Each change once, in order, with the controller that made it; what failed before it began is none. */
+Test(ssd_observe, the_record_of_changes_is_exact)
+{
+	static const char *const expected[] = {
+		"\"sequence\":1,\"cntlid\":1,\"nsid\":1,\"slba\":10,\"blocks\":4,\"kind\":\"written\"",
+		"\"sequence\":2,\"cntlid\":2,\"nsid\":1,\"slba\":11,\"blocks\":1,\"kind\":\"zeroed\"",
+		"\"sequence\":3,\"cntlid\":1,\"nsid\":1,\"slba\":12,\"blocks\":2,\"kind\":\"uncorrectable\"",
+		"\"sequence\":4,\"cntlid\":1,\"nsid\":1,\"slba\":40,\"blocks\":8,\"kind\":\"deallocated\"",
+		"\"sequence\":5,\"cntlid\":2,\"nsid\":1,\"slba\":100,\"blocks\":1,\"kind\":\"written\"",
+		"\"sequence\":6,\"cntlid\":2,\"nsid\":1,\"slba\":100,\"blocks\":1,\"kind\":\"lost\"",
+		"\"sequence\":7,\"cntlid\":1,\"nsid\":1,\"slba\":0,\"blocks\":32768,\"kind\":\"formatted\"",
+	};
+	struct gw_nvme_sqe sqe = { .opcode = GW_NVME_DATASET_MANAGEMENT, .nsid = 1, .cdw11 = 4 };
+	const struct gw_nvme_dsm_range range = { .count = 8, .first = 40 };
+	const char *text;
+
+	write_blocks(A, 10, 4);
+	cr_assert_eq(gw_client_io(A, GW_NVME_WRITE, 1, 1u << 30, 1, BUFFER, 512), NVME_SC_LBA_OUT_OF_RANGE);
+	cr_assert_eq(gw_client_io(B, GW_NVME_WRITE_ZEROES, 1, 11, 1, 0, 0), 0);
+	cr_assert_eq(gw_client_io(A, GW_NVME_WRITE_UNCORRECTABLE, 1, 12, 2, 0, 0), 0);
+	memcpy(gw_client_at(A, BUFFER), &range, sizeof(range));
+	cr_assert_eq(gw_client_execute(A, 1, &sqe, BUFFER, sizeof(range), NULL), 0);
+	sqe = (struct gw_nvme_sqe){ .opcode = GW_NVME_FLUSH, .nsid = 1 };
+	cr_assert_eq(gw_client_execute(A, 1, &sqe, 0, 0, NULL), 0);
+	write_blocks(B, 100, 1);
+	control("power-cut");
+	sqe = (struct gw_nvme_sqe){ .opcode = GW_NVME_FORMAT, .nsid = 1 };
+	cr_assert_eq(gw_client_execute(A, 0, &sqe, 0, 0, NULL), 0);
+
+	text = control("changes 1");
+	cr_assert_eq(lines(text), 8);
+	cr_assert_eq(strncmp(text, "{\"schema_version\":1,\"first_kept\":1,\"latest\":7}\n", 47), 0);
+	for (size_t i = 0; i < 7; i++) {
+		char line[256];
+		unsigned long long time;
+		char *at;
+
+		text = strchr(text, '\n') + 1;
+		snprintf(line, sizeof(line), "%.*s", (int)(strchr(text, '\n') - text), text);
+		at = strstr(line, "\"time_ns\":");
+		cr_assert_eq(sscanf(at, "\"time_ns\":%llu", &time), 1);
+		cr_assert_gt(time, 0);
+		memmove(at, strchr(at, ',') + 1, strlen(strchr(at, ',')));
+		cr_assert_not_null(strstr(line, expected[i]), "%s", line);
+		cr_assert_not_null(strstr(line, "\"failed\":false}"));
+	}
+	cr_assert_eq(lines(control("changes 1 since=5")), 3);
+	cr_assert_eq(lines(control("changes 1 lba=11-12")), 5);
+	cr_assert_eq(lines(control("changes 1 last=1")), 2);
+	cr_assert_eq(lines(control("changes 1 nsid=2")), 1);
+	cr_assert_not_null(strstr(control("changes 2"), "there is no subsystem 2"));
+}
