@@ -100,8 +100,10 @@ static int add_subsystem(struct ssd *ssd, char *text, struct gw_diag *diag)
 	/* Subsystems of one process are told apart unless the user has named them. */
 	snprintf(config.serial, sizeof(config.serial), "GODWIT%04u", ssd->subsystems + 1);
 	config.number = (uint8_t)(ssd->subsystems + 1);
-	snprintf(config.nqn, sizeof(config.nqn), "nqn.2026-11.org.godwit:ssd:%s", config.serial);
+	config.nqn[0] = '\0';
 	err = parse_subsystem(text, &config, diag);
+	if (config.nqn[0] == '\0')
+		snprintf(config.nqn, sizeof(config.nqn), "nqn.2026-11.org.godwit:ssd:%s", config.serial);
 	if (err == 0)
 		err = gw_subsys_open(&ssd->subsys[ssd->subsystems], text, &config, diag);
 	if (err < 0)

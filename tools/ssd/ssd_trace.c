@@ -14,7 +14,7 @@ static struct {
 	pthread_mutex_t lock;
 	_Atomic(FILE *) file;
 	bool is_json;
-	uint64_t next;
+	_Atomic uint64_t next;
 } sink = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 int gw_trace_init(struct gw_trace *trace)
@@ -49,17 +49,26 @@ static void count(struct gw_trace_kind *kind, const struct gw_trace_entry *entry
 	gw_hist_record(&kind->hist, entry->took_ns);
 }
 
-void gw_trace_add(struct gw_trace *trace, struct gw_trace_entry *entry)
+/* Numbers are given under the lock, so that the file has them in their order. */
+static void write_line(struct gw_trace_entry *entry)
 {
-	count(&trace->kind[gw_words_number(entry->sqid == 0, entry->sqe.opcode)], entry);
-	entry->at_ns = now_ns();
 	pthread_mutex_lock(&sink.lock);
-	entry->sequence = ++sink.next;
+	entry->sequence = atomic_fetch_add(&sink.next, 1) + 1;
 	if (sink.file != NULL) {
 		gw_trace_print(sink.file, entry, sink.is_json);
 		fflush(sink.file);
 	}
 	pthread_mutex_unlock(&sink.lock);
+}
+
+void gw_trace_add(struct gw_trace *trace, struct gw_trace_entry *entry)
+{
+	count(&trace->kind[gw_words_number(entry->sqid == 0, entry->sqe.opcode)], entry);
+	entry->at_ns = now_ns();
+	if (atomic_load(&sink.file) == NULL)
+		entry->sequence = atomic_fetch_add(&sink.next, 1) + 1;
+	else
+		write_line(entry);
 	trace->ring[trace->count++ % GW_TRACE_ENTRIES] = *entry;
 }
 

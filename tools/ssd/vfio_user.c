@@ -166,9 +166,7 @@ static int handle_region_info(const struct message *m)
 	struct region_info info;
 	const int err = take(m, &info, sizeof(info));
 
-	if (err < 0)
-		return err;
-	if (info.index >= REGIONS)
+	if (err < 0 || info.index >= REGIONS)
 		return -EINVAL;
 	info.argsz = sizeof(info);
 	info.bytes = region_bytes(info.index);
@@ -184,9 +182,7 @@ static int handle_irq_info(const struct message *m)
 	struct irq_info info;
 	const int err = take(m, &info, sizeof(info));
 
-	if (err < 0)
-		return err;
-	if (info.index >= IRQS)
+	if (err < 0 || info.index >= IRQS)
 		return -EINVAL;
 	info.argsz = sizeof(info);
 	info.count = info.index == IRQ_MSIX ? m->port->vectors : 0;
@@ -255,16 +251,23 @@ static int check_bar(const struct region_access *access)
 	return access->offset % access->count == 0 ? 0 : -EINVAL;
 }
 
+static int take_access(const struct message *m, struct region_access *access)
+{
+	int err = take(m, access, sizeof(*access));
+
+	if (err == 0)
+		err = check_access(access);
+	if (err == 0 && access->region == REGION_BAR0)
+		err = check_bar(access);
+	return err;
+}
+
 static int handle_region_read(const struct message *m)
 {
 	struct region_access access;
 	uint64_t value = 0;
-	int err = take(m, &access, sizeof(access));
+	const int err = take_access(m, &access);
 
-	if (err == 0)
-		err = check_access(&access);
-	if (err == 0 && access.region == REGION_BAR0)
-		err = check_bar(&access);
 	if (err < 0)
 		return err;
 	give(m, &access, sizeof(access));
@@ -284,16 +287,12 @@ static int handle_region_write(const struct message *m)
 {
 	struct region_access access;
 	uint64_t value = 0;
-	int err = take(m, &access, sizeof(access));
+	const int err = take_access(m, &access);
 
-	if (err == 0)
-		err = check_access(&access);
-	if (err == 0 && m->bytes - sizeof(access) != access.count)
-		err = -EINVAL;
-	if (err == 0 && access.region == REGION_BAR0)
-		err = check_bar(&access);
 	if (err < 0)
 		return err;
+	if (m->bytes - sizeof(access) != access.count)
+		return -EINVAL;
 	give(m, &access, sizeof(access));
 	if (access.region == REGION_CONFIG) {
 		if (gw_pci_write(m->port, (uint32_t)access.offset, m->payload + sizeof(access),

@@ -1,0 +1,76 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# godwit-ssd as a user meets it: configuration files, the control socket, scripts, exit status.
+# shellcheck source=tests/cli/lib.bash
+. "$(dirname "$0")/lib.bash"
+
+SSD=$(realpath "${GW_BUILD:-build}/godwit-ssd")
+[ -x "$SSD" ] || { echo "not ok - there is no $SSD"; exit 1; }
+cd "$SCRATCH" || exit 2
+pid=
+
+stop() {
+	[ -z "$pid" ] || { kill "$pid"; wait "$pid"; }
+	pid=
+}
+trap 'stop; rm -rf "$SCRATCH"' EXIT
+
+# start WORDS...: until it says that it is there
+start() {
+	"$SSD" "$@" >out 2>said &
+	pid=$!
+	for ((i = 0; i < 1000; i++)); do
+		[ "$(wc -l <out)" -lt 2 ] || return 0
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.02
+	done
+	cat said >&2
+}
+
+# refuses STATUS TEXT WORDS...: it ends so, and says that
+refuses() {
+	local wanted=$1 text=$2 status
+	shift 2
+	"$SSD" "$@" >out 2>&1
+	status=$?
+	[ $status = "$wanted" ] || { echo "status $status"; cat out; return 1; }
+	grep -qF -- "$text" out || { cat out; return 1; }
+}
+
+ctl() { "$SSD" ctl control "$@"; }
+fits() { ctl status | python3 "$ROOT/tests/cli/schema.py" "$ROOT/docs/schema/ssd-status.schema.json"; }
+
+cat >drive.conf <<'END'
+preset = hmlm
+serial = S-1
+size = 64MiB
+record = changes
+[controller 2]
+id = 20
+END
+echo 'fault 1/20 error=280 nth=3' >script
+printf 'serial = 1\nseriel = 2\n' >bad.conf
+echo 'fault 1/7 hang' >bad.script
+
+check "a wrong key names its line" refuses 2 "bad.conf:2: there is no key 'seriel': is it serial?" \
+	--subsystem a,config=bad.conf --listen 0
+check "a wrong key on the command line" refuses 2 "io-queues= is a number from 1 to 32" \
+	--subsystem a,io-queues=99 --listen 0
+check "a wrong line of a script" refuses 2 "bad.script:1: there is no controller 1/7" \
+	--subsystem a --listen 0 --script bad.script
+# Not by check(), whose commands run in a process of their own.
+start --subsystem a,config=drive.conf --listen 0 --listen 1 --control control --script script --trace trace
+check "starts" kill -0 "$pid"
+check "says what there is" grep -q '^controller 20 of nqn.2026-11.org.godwit:ssd:S-1 listens on 1$' out
+if command -v python3 >/dev/null; then
+	check "status is what its schema says" fits
+else
+	skip "status is what its schema says" "there is no python3"
+fi
+check "the script was carried out" grep -qF '"text":"error=280 nth=3"' <(ctl faults 1/20)
+check "a command that there is not" refuses 3 '"error":"commands: status,' ctl control frobnicate
+check "a controller that there is not" refuses 3 'there is no controller 1/2' ctl control reset 1/2
+check "files are there" test -e changes -a -e trace
+stop
+check "sockets are not left behind" test ! -e 0 -a ! -e 1 -a ! -e control
+exit $failed
