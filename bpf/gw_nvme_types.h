@@ -42,6 +42,7 @@ union nvme_result {
 struct nvme_request {
 	struct nvme_command *cmd;
 	union nvme_result result;
+	unsigned char flags;		/* bit 1: sent by a user */
 	unsigned short status;
 	struct nvme_ctrl *ctrl;
 };

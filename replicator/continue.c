@@ -186,6 +186,8 @@ static int continue_from_pins(struct gw_job *job, const struct stand *stand)
 	/* Taken, and then lost with the process that copied it: to be copied again. */
 	gw_bitmap_move_all(&job->track->copying, &job->track->pending);
 	if (err >= 0)
+		err = gw_job_pin_events(job);
+	if (err >= 0)
 		err = record_continued(job, "pins");
 	if (err >= 0)
 		err = gw_job_open_rest(job);
@@ -264,6 +266,8 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 		err = gw_job_create_handoff(job);
 	if (err >= 0)
 		err = gw_job_watch_foreground(job);
+	if (err >= 0)
+		err = gw_job_watch_events(job, true);
 	if (err < 0)
 		return err;
 	if (!stand->has_tracking)

@@ -89,6 +89,7 @@ struct gw_job {
 	struct gw_pacer pacer;			/* set by gw_job_repace() only */
 	uint64_t guard_bytes_per_s;		/* what the workload's latency leaves to the copier; 0: no limit */
 	uint64_t guard_run_ns;			/* and then a run takes no more of that than this */
+	struct gw_admin *admin;			/* admin.c; NULL: no NVMe drives, or their events are not seen */
 	struct gw_foreground *foreground;	/* foreground.c; NULL: nobody looks at the latencies */
 	struct gw_dev *dev;
 	struct gw_engine *engine;
@@ -200,6 +201,20 @@ void gw_job_leave_foreground(struct gw_job *job, bool to_record);
  * nobody looks at the latencies. Said as a warning.
  */
 int gw_job_set_guard(struct gw_job *job, const char *text);
+
+/* ---- admin.c: what happens to NVMe drives beside their I/O ---- */
+
+/*
+ * Begins to watch the controllers of both, if they are NVMe, and the event log. continued: what was
+ * pinned goes on. What the kernel cannot show is a warning. Return: 0 or negative errno, said.
+ */
+int gw_job_watch_events(struct gw_job *job, bool continued);
+/* Beside the pins of the tracking, which are there. */
+int gw_job_pin_events(struct gw_job *job);
+/* Part of the tick. Return: how many came, or negative errno, said. */
+int gw_job_see_events(struct gw_job *job, uint64_t now_ns);
+/* The last events, if the journal is open and they are to be recorded, and the end of it. */
+void gw_job_leave_events(struct gw_job *job, bool to_record);
 
 /* ---- migration.c ---- */
 

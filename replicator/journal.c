@@ -33,6 +33,7 @@ struct gw_journal {
 	uint64_t reserved_bytes;	/* of disk space, from the start of the file */
 	int broken;			/* negative errno once the file is in doubt */
 	bool sync_failed;		/* what came after the last good sync may be lost */
+	bool is_log;			/* gw_journal_open_log() */
 	unsigned char record[RECORD_BYTES_MAX];
 };
 
@@ -287,7 +288,7 @@ static void reserve_more(struct gw_journal *journal)
 {
 	const uint64_t from_bytes = journal->end_bytes;
 
-	if (journal->reserved_bytes >= from_bytes + RESERVE_LOW_BYTES)
+	if (journal->is_log || journal->reserved_bytes >= from_bytes + RESERVE_LOW_BYTES)
 		return;
 	if (reserve_space(journal->fd, from_bytes) == 0)
 		journal->reserved_bytes = from_bytes + GW_JOURNAL_RESERVE_BYTES;
@@ -404,9 +405,15 @@ static int open_checked(struct gw_journal *journal, struct gw_diag *diag)
 	unsigned char *bytes = NULL;
 	int err;
 
-	journal->fd = open_file(journal->path, O_RDWR | O_APPEND | O_NOFOLLOW, diag);
+	if (journal->is_log)
+		journal->fd = open(journal->path, O_RDWR | O_APPEND | O_NOFOLLOW | O_CREAT |
+				   O_CLOEXEC, 0600);
+	else
+		journal->fd = open_file(journal->path, O_RDWR | O_APPEND | O_NOFOLLOW, diag);
 	if (journal->fd < 0)
-		return journal->fd;
+		return journal->is_log ? gw_fail_exit(diag, GW_EXIT_CANNOT, -errno, "%s: %s",
+						      journal->path, strerror(errno)) :
+					 journal->fd;
 	err = read_whole(journal->fd, journal->path, &bytes, &walk.count_bytes, diag);
 	if (err != 0)
 		return err;
@@ -445,6 +452,33 @@ int gw_journal_open(struct gw_journal **journal, const char *dir, struct gw_diag
 	}
 	*journal = opened;
 	return 0;
+}
+
+int gw_journal_open_log(struct gw_journal **journal, const char *path, struct gw_diag *diag)
+{
+	struct gw_journal *const opened = calloc(1, sizeof(*opened));
+	int err;
+
+	*journal = NULL;
+	if (opened == NULL)
+		return gw_fail(diag, -ENOMEM, "%s: no memory for it", path);
+	opened->fd = -1;
+	opened->is_log = true;
+	if (snprintf(opened->path, sizeof(opened->path), "%s", path) >= (int)sizeof(opened->path))
+		err = gw_fail_exit(diag, GW_EXIT_CANNOT, -ENAMETOOLONG, "%s: the path is too long",
+				   path);
+	else
+		err = open_checked(opened, diag);
+	if (err < 0)
+		gw_journal_close(opened);
+	else
+		*journal = opened;
+	return err;
+}
+
+uint64_t gw_journal_bytes(const struct gw_journal *journal)
+{
+	return journal->end_bytes;
 }
 
 void gw_journal_close(struct gw_journal *journal)

@@ -34,6 +34,13 @@ int gw_journal_create(struct gw_journal **journal, const char *dir, struct gw_di
  * (GW_EXIT_CANNOT), none there -ENOENT.
  */
 int gw_journal_open(struct gw_journal **journal, const char *dir, struct gw_diag *diag);
+/*
+ * The same for another file of records, made if it is not there, in a directory that is: no space
+ * is reserved for it, and nobody relies on it after a crash.
+ */
+int gw_journal_open_log(struct gw_journal **journal, const char *path, struct gw_diag *diag);
+/* Of its whole records. */
+uint64_t gw_journal_bytes(const struct gw_journal *journal);
 void gw_journal_close(struct gw_journal *journal);	/* NULL is fine */
 
 /*

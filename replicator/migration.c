@@ -187,6 +187,7 @@ int gw_job_take_down(struct gw_job *job, int exit_code, bool to_keep)
 		gw_track_stop(job->target_track, &quiet);
 	gw_handoff_destroy(job->handoff);
 	gw_job_leave_foreground(job, job->journal != NULL && !to_keep);
+	gw_job_leave_events(job, job->journal != NULL && !to_keep);
 	if (job->journal != NULL && !to_keep)
 		record_ended(job, exit_code);
 	/* The pins go after the record: killed in between, cleanup finds them by their name. */

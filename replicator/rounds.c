@@ -230,6 +230,8 @@ int gw_job_hear(struct gw_job *job, uint64_t now)
 {
 	int err = gw_job_take_requests(job);
 
+	if (err >= 0)
+		err = gw_job_see_events(job, now);
 	if (err < 0)
 		return err;
 	if (now - job->shown_ns >= SHOW_NS && show(job, now) != 0)

@@ -291,6 +291,8 @@ int gw_job_start_from_nothing(struct gw_job *job)
 	if (err >= 0)
 		err = start_track(job);
 	if (err >= 0)
+		err = gw_job_pin_events(job);
+	if (err >= 0)
 		err = prepare_target(job);
 	if (err < 0)
 		return err;
@@ -386,6 +388,8 @@ int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config)
 		err = gw_job_record_started(job);
 	if (err >= 0)
 		err = gw_job_watch_foreground(job);
+	if (err >= 0)
+		err = gw_job_watch_events(job, false);
 	gw_fault_point("started");
 	return err < 0 ? err : gw_job_start_from_nothing(job);
 }

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "eventlog.h"
 #include "preflight.h"
 
 #define RUN_FILE_BYTES (PATH_MAX + 160)
@@ -165,6 +166,16 @@ static int write_run_file(struct gw_job *job)
 	return 0;
 }
 
+/* The event log goes with its journal. */
+static void put_events_aside(const struct gw_job *job, unsigned int n)
+{
+	char path[PATH_MAX + 64], aside[PATH_MAX + 80];
+
+	snprintf(path, sizeof(path), "%s/" GW_EVENT_LOG_FILE, job->state_dir);
+	snprintf(aside, sizeof(aside), "%s.%u", path, n);
+	rename(path, aside);
+}
+
 /* The journal of a migration that ended makes room for the next of that name. */
 static int put_ended_aside(struct gw_job *job)
 {
@@ -199,6 +210,7 @@ static int put_ended_aside(struct gw_job *job)
 		if (rename(path, aside) != 0)
 			return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -errno, "%s: %s", path,
 					    strerror(errno));
+		put_events_aside(job, n);
 		break;
 	}
 	return err < 0 ? err : gw_state_remove_digests(job->state_dir, &job->diag);
@@ -281,6 +293,8 @@ void gw_state_release(struct gw_job *job, int exit_code)
 	}
 	if (job->journal_is_new && (exit_code == GW_EXIT_CANNOT || exit_code == GW_EXIT_USAGE)) {
 		snprintf(path, sizeof(path), "%s/" GW_JOURNAL_FILE, job->state_dir);
+		unlink(path);
+		snprintf(path, sizeof(path), "%s/" GW_EVENT_LOG_FILE, job->state_dir);
 		unlink(path);
 	}
 	/* Goes only if it is empty. */

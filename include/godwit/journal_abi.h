@@ -43,6 +43,7 @@ enum gw_record_type {
 	GW_RECORD_REQUEST = 15,		/* somebody asked for a change over the control socket: who, what, outcome */
 	GW_RECORD_THROTTLED = 16,	/* before a cgroup's write limit is changed: from, to, why; after it was restored */
 	GW_RECORD_LATENCY = 17,		/* what the workload's I/O took in a stretch: before, base, rounds, ... */
+	GW_RECORD_EVENT = 18,		/* in an event log only: what happened to an NVMe controller */
 };
 
 #endif

@@ -129,6 +129,7 @@ const char *gw_record_type_name(uint16_t type)
 		[GW_RECORD_REQUEST] = "request",
 		[GW_RECORD_THROTTLED] = "throttled",
 		[GW_RECORD_LATENCY] = "latency",
+		[GW_RECORD_EVENT] = "event",
 	};
 
 	if (type >= sizeof(names) / sizeof(names[0]) || names[type] == NULL)

@@ -32,6 +32,16 @@ check "a key too many is noticed" notices < <(sed '2a "more": 1,' good)
 check "a key too few is noticed" notices < <(grep -v '"equal"' good)
 check "another order is noticed" notices < <(awk '/"source"/ { kept = $0; next } { print } /"target"/ { print kept }' good)
 check "another type is noticed" notices < <(sed 's/"equal": true/"equal": "true"/' good)
+events_fit() {
+	local line lines=0
+	"$GODWIT" events "$ROOT/tests/cli/events.log" -o json >lines || return 1
+	while IFS= read -r line; do
+		python3 "$ROOT/tests/cli/schema.py" "$ROOT/docs/schema/events.schema.json" <<< "$line" || return 1
+		lines=$((lines + 1))
+	done <lines
+	[ $lines = 9 ] || { echo "$lines lines"; return 1; }
+}
+check "events, a line each" events_fit
 if [ "$(id -u)" != 0 ]; then
 	skip "migrate, refused" "needs root"
 	skip "migrate, a file" "needs root"

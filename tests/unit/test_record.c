@@ -165,9 +165,9 @@ Test(record, every_type_has_its_name)
 	cr_assert_str_eq(gw_record_type_name(0), "unknown");
 	cr_assert_str_eq(gw_record_type_name(GW_RECORD_STARTED), "started");
 	cr_assert_str_eq(gw_record_type_name(GW_RECORD_CLEANED), "cleaned");
-	for (uint16_t type = GW_RECORD_STARTED; type <= GW_RECORD_LATENCY; type++)
+	for (uint16_t type = GW_RECORD_STARTED; type <= GW_RECORD_EVENT; type++)
 		cr_assert_str_neq(gw_record_type_name(type), "unknown");
-	cr_assert_str_eq(gw_record_type_name(GW_RECORD_LATENCY + 1), "unknown");
+	cr_assert_str_eq(gw_record_type_name(GW_RECORD_EVENT + 1), "unknown");
 }
 
 Test(record, empty_payload)

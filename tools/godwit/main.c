@@ -17,7 +17,7 @@ const struct gw_verb *const gw_verbs[] = {
 	&gw_verb_verify, &gw_verb_track_start,
 	&gw_verb_track_status, &gw_verb_track_take, &gw_verb_track_record, &gw_verb_track_stop,
 	&gw_verb_track_list, &gw_verb_track_latency, &gw_verb_cleanup,
-	&gw_verb_report, &gw_verb_dm_wrap, &gw_verb_completion,
+	&gw_verb_report, &gw_verb_events, &gw_verb_dm_wrap, &gw_verb_completion,
 	&gw_verb_help, &gw_verb_version, NULL,
 };
 

@@ -17,6 +17,20 @@
 #include "names.h"
 #include "statefiles.h"
 #include "track.h"
+#include "verbs.h"
+
+int gw_migration_find(char path[PATH_MAX], const char *operand)
+{
+	if (strchr(operand, '/') == NULL && access(operand, F_OK) != 0 &&
+	    gw_options_is_name(operand)) {
+		gw_state_find(path, operand, NULL, GW_RUN_DIR_DEFAULT);
+		return 0;
+	}
+	if (strlen(operand) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	strcpy(path, operand);
+	return 0;
+}
 
 static bool is_locked(const char *state_dir)
 {

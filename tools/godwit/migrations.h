@@ -3,6 +3,7 @@
 #ifndef GW_MIGRATIONS_H
 #define GW_MIGRATIONS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -33,6 +34,9 @@ void gw_migration_look_fini(struct gw_migration_look *look);
 /* Calls fn for each, those that have ended and left nothing are none. */
 void gw_migrations_each(const char *run_dir,
 			void (*fn)(void *arg, const struct gw_migration_look *look), void *arg);
+
+/* A path if it has a slash or is there; else the state directory of that name. Return: 0 or -ENAMETOOLONG. */
+int gw_migration_find(char path[PATH_MAX], const char *operand);
 
 /*
  * Connects to the one of this name; NULL: to the only one that runs. The name is kept in

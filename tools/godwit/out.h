@@ -9,6 +9,7 @@
 
 #include <json-c/json.h>
 
+#include "event.h"
 #include "hist.h"
 #include "options.h"
 #include "preflight.h"
@@ -70,6 +71,9 @@ void gw_out_latency_json(FILE *out, const struct gw_out_latency *latency);
 /* {"count", "p50_ns", "p99_ns", "p999_ns", "max_ns"} */
 struct json_object *gw_out_hist_json(uint64_t count, uint64_t p50_ns, uint64_t p99_ns,
 				     uint64_t p999_ns, uint64_t max_ns);
+
+/* out_events.c: a line each, whatever the form. */
+void gw_out_event(FILE *out, enum gw_output form, const struct gw_event *event);
 
 /* The dirty ranges: head, then each range, then the end. Stdio keeps the errors. */
 struct gw_out_take {

@@ -5,31 +5,16 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <godwit/report.h>
 
+#include "migrations.h"
 #include "out_json.h"
 #include "out_text.h"
-#include "statefiles.h"
 
 struct settings {
 	struct gw_common common;
 };
-
-/* A path if it has a slash or is there; else the name of a migration. */
-static int resolve(const char *operand, char *path)
-{
-	if (strchr(operand, '/') == NULL && access(operand, F_OK) != 0 &&
-	    gw_options_is_name(operand)) {
-		gw_state_find(path, operand, NULL, GW_RUN_DIR_DEFAULT);
-		return 0;
-	}
-	if (strlen(operand) >= PATH_MAX)
-		return -ENAMETOOLONG;
-	strcpy(path, operand);
-	return 0;
-}
 
 static int exit_of(int err)
 {
@@ -52,7 +37,7 @@ static int run(const struct gw_call *call)
 
 	if (report == NULL)
 		abort();
-	err = resolve(call->operands[0], path);
+	err = gw_migration_find(path, call->operands[0]);
 	if (err == 0)
 		err = gw_report_read(report, path, error, sizeof(error));
 	if (err != 0)

@@ -17,6 +17,7 @@ extern const struct gw_verb gw_verb_check;
 extern const struct gw_verb gw_verb_cleanup;
 extern const struct gw_verb gw_verb_completion;
 extern const struct gw_verb gw_verb_dm_wrap;
+extern const struct gw_verb gw_verb_events;
 extern const struct gw_verb gw_verb_help;
 extern const struct gw_verb gw_verb_list;
 extern const struct gw_verb gw_verb_migrate;

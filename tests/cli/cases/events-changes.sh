@@ -1,0 +1,3 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+TZ=UTC0 godwit events "$(dirname "$0")/../events.log" --drive /dev/nvme0n1 --kind changes --since @1764012346

@@ -1,0 +1,3 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+TZ=UTC0 godwit events "$(dirname "$0")/../events.log" --drive target --kind events,timeouts --until "2025-11-24 19:25:50"
