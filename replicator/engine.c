@@ -597,24 +597,48 @@ static void check_not_copying(const struct gw_engine *engine, struct gw_run run)
 		assert(!gw_bitmap_test(engine->config.copying, run.first + i));
 }
 
+static bool is_vacant(const struct gw_engine *engine, uint64_t grain)
+{
+	return engine->config.vacant != NULL && gw_bitmap_test(engine->config.vacant, grain);
+}
+
+/* What was a read is zeroes, of a slot that this piece has to itself. */
+static void fill_vacant(struct gw_engine *engine, struct slot *slot, struct piece *piece)
+{
+	assert(slot->piece_count == 1);
+	memset(data_of(slot, piece), 0, piece->length_bytes);
+	engine->stats.vacant_bytes += piece->length_bytes;
+}
+
+static void start_writes(struct gw_engine *engine, struct slot *slot, struct piece *piece);
+
 static void start_copy(struct gw_engine *engine, struct slot *slot, struct gw_run run)
 {
 	const struct gw_engine_config *const config = &engine->config;
 	struct piece *const piece = add_piece(engine, slot, PIECE_READING, run);
+	const bool vacant = is_vacant(engine, run.first);
 
 	check_not_copying(engine, run);
-	if (config->heat != NULL && config->live != NULL)
+	if (config->heat != NULL && config->live != NULL && !vacant)
 		gw_heat_warm(config->heat, config->live, run);
-	/* Law 2: cleared, then read. The submission below is a barrier. */
-	gw_bitmap_take_run(config->pending, config->live, config->copying, run);
+	/*
+	 * Law 2: cleared, then read. The submission below is a barrier. Of what is not read
+	 * every mark counts: it was vacant when it was asked about, and is it no longer.
+	 */
+	gw_bitmap_take_run(config->pending, vacant ? NULL : config->live, config->copying, run);
 	gw_fault_point("engine-taken");
 	if (config->unverified != NULL)
 		gw_bitmap_clear(config->unverified, run);
 	engine->slot_grains += run.count;
 	engine->stats.runs++;
-	submit_read(engine, slot, piece, GW_SOURCE, 0);
+	if (vacant)
+		fill_vacant(engine, slot, piece);
+	else
+		submit_read(engine, slot, piece, GW_SOURCE, 0);
 	if (config->compare)
 		submit_read(engine, slot, piece, GW_TARGET, 1);
+	else if (vacant)
+		start_writes(engine, slot, piece);
 }
 
 static void start_writes(struct gw_engine *engine, struct slot *slot, struct piece *piece)
@@ -857,6 +881,21 @@ static bool is_held_up(struct gw_engine *engine)
 	return wait_ns > 0;
 }
 
+/* Keeps the part of a run that is alike: vacant, or not. Return: is it vacant? */
+static bool cut_at_vacancy(const struct gw_engine *engine, struct gw_run *run, uint64_t *cursor)
+{
+	const bool vacant = is_vacant(engine, run->first);
+	uint64_t count = 1;
+
+	if (engine->config.vacant == NULL)
+		return false;
+	while (count < run->count && is_vacant(engine, run->first + count) == vacant)
+		count++;
+	run->count = count;
+	*cursor = run->first + count;
+	return vacant;
+}
+
 /*
  * Finds what may start now in one slot: a long run, or short ones. Return: how
  * many; 0: at_end, or no slot is free, or pace_ns says when to ask again.
@@ -877,6 +916,14 @@ static uint32_t next_runs(struct gw_engine *engine, const struct gw_bitmap *bitm
 	cursor = engine->cursor;
 	while (count < PIECES_MAX &&
 	       gw_bitmap_next_run_but(bitmap, but, &cursor, left_grains, &runs[count])) {
+		if (bitmap == config->pending && cut_at_vacancy(engine, &runs[count], &cursor)) {
+			/* In a slot of its own. */
+			if (count > 0)
+				break;
+			engine->cursor = cursor;
+			bytes = gw_geom_run_bytes(&config->geom, runs[count++]);
+			break;
+		}
 		if (count > 0 && runs[count].count >= min_u64(short_grains, left_grains))
 			break;
 		engine->cursor = cursor;
@@ -1131,6 +1178,7 @@ int gw_engine_copy(struct gw_engine *engine)
 	}
 	/* The first call is over: the target holds what the workload wrote until now. */
 	engine->knows_zero = false;
+	engine->config.vacant = NULL;
 	assert(engine->slot_grains == 0);
 	assert(gw_bitmap_is_empty(engine->config.copying));
 	return engine->err;

@@ -27,6 +27,7 @@ struct gw_engine_stats {
 	uint64_t read_bytes;		/* from the source */
 	uint64_t written_bytes;		/* as data */
 	uint64_t zeroed_bytes;		/* by write-zeroes or hole punching */
+	uint64_t vacant_bytes;		/* not read: vacant */
 	uint64_t zero_skipped_bytes;	/* zeroes that the target is known to hold */
 	uint64_t same_skipped_bytes;	/* compare: the target held them already */
 	uint64_t settled_bytes;		/* durable on the target */
@@ -54,6 +55,11 @@ struct gw_engine_config {
 	bool target_is_zero;		/* at the start every grain of the target reads as zeroes */
 	struct gw_bitmap *live;		/* cleared ahead of each read; NULL for none */
 	struct gw_bitmap *pending, *copying;	/* both NULL: an engine that only verifies */
+	/*
+	 * Grains that are not read in the first call: the target gets zeroes. What is marked in
+	 * live there stays marked. NULL for none.
+	 */
+	const struct gw_bitmap *vacant;
 	struct gw_heat *heat;		/* counts marks ahead of reads; what it holds is not copied; NULL for none */
 	struct gw_bitmap *unverified;	/* settled grains are set here; NULL without --verify */
 	uint64_t *digests;		/* a word a grain; NULL for none */

@@ -44,6 +44,7 @@ struct gw_settings {
 	uint64_t exec_timeout_ns;
 	uint32_t max_rounds, grain_bytes, buffers;
 	bool target_is_zero, resync, overwrite, keep_state;
+	bool free_space;			/* what file systems call free is not read */
 	char *dm_name;
 	bool wait_switch;			/* switch only when it is asked for */
 	char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;
@@ -84,6 +85,8 @@ struct gw_job {
 	struct gw_track *target_track;		/* --verify=after */
 	struct gw_handoff *handoff;
 	struct gw_bitmap unverified;
+	struct gw_bitmap vacant;		/* not read in the base pass; vacant.c */
+	uint64_t vacant_by_drive_bytes, vacant_by_fs_bytes;
 	struct gw_heat heat;			/* what is dirtied again and again; none without tracking */
 	uint64_t cooled_ns;
 	struct gw_pacer pacer;			/* set by gw_job_repace() only */
@@ -166,6 +169,13 @@ int gw_job_adopt_manners(struct gw_job *job);
 int gw_job_open_rest(struct gw_job *job);
 /* Digests, target, tracking, allocation and the TRACKING record, as if nothing was copied yet. */
 int gw_job_start_from_nothing(struct gw_job *job);
+
+/* ---- vacant.c: what need not be read ---- */
+
+/* Where something may be found vacant, makes room for it: before the memory is announced. */
+int gw_job_create_vacant(struct gw_job *job);
+/* Asks drive and file systems. The tracking runs, and no mark is dropped from here on. */
+int gw_job_find_vacant(struct gw_job *job);
 
 /* ---- foreground.c: what the workload feels, and the guard that acts on it ---- */
 

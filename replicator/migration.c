@@ -197,6 +197,7 @@ int gw_job_take_down(struct gw_job *job, int exit_code, bool to_keep)
 		gw_track_stop(job->track, &job->diag);
 	gw_digests_close(&job->digests);
 	gw_bitmap_destroy(&job->unverified);
+	gw_bitmap_destroy(&job->vacant);
 	gw_heat_destroy(&job->heat);
 	gw_job_close_page_caches(job);
 	gw_journal_close(job->journal);

@@ -125,6 +125,7 @@ static int start_engine(struct gw_job *job)
 		.live = job->track != NULL ? &job->track->live : NULL,
 		.pending = job->track != NULL ? &job->track->pending : NULL,
 		.copying = job->track != NULL ? &job->track->copying : NULL,
+		.vacant = job->vacant.size_grains != 0 ? &job->vacant : NULL,
 		.heat = &job->heat,
 		.unverified = job->settings.verify != GW_VERIFY_NO ? &job->unverified : NULL,
 		.digests = job->digests.words,

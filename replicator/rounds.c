@@ -434,7 +434,8 @@ static int base_pass(struct gw_job *job)
 	 */
 	if (job->settings.track == GW_TRACK_BLOCK && !job->source.is_request_based)
 		nanosleep(&nap, NULL);
-	err = gw_track_drop_marks(job->track, &job->diag);
+	/* What is vacant is not read at all: its marks since it was asked about count. */
+	err = gw_bitmap_is_empty(&job->vacant) ? gw_track_drop_marks(job->track, &job->diag) : 0;
 	return err < 0 ? err : run_round(job);
 }
 

@@ -67,6 +67,7 @@ void gw_settings_from_config(struct gw_settings *settings,
 	settings->overwrite = config->overwrite;
 	settings->target_is_zero = config->target_is_zero;
 	settings->resync = config->resync;
+	settings->free_space = config->free_space;
 	settings->keep_state = config->keep_state;
 	settings->dm_name = copy_string(config->dm_name);
 	settings->wait_switch = config->wait_switch;
@@ -192,6 +193,7 @@ int gw_job_record_started(struct gw_job *job)
 	gw_json_put_u64(payload, "buffers", settings->buffers);
 	gw_json_put_bool(payload, "target_is_zero", settings->target_is_zero);
 	gw_json_put_bool(payload, "resync", settings->resync);
+	gw_json_put_bool(payload, "free_space", settings->free_space);
 	gw_json_put_bool(payload, "keep_state", settings->keep_state);
 	put_text(payload, "dm_name", settings->dm_name);
 	gw_json_put_bool(payload, "wait_switch", settings->wait_switch);
@@ -266,6 +268,7 @@ int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 	gw_json_bool(started, "keep_state", &settings->keep_state);
 	gw_json_bool(started, "wait_switch", &settings->wait_switch);
 	gw_json_bool(started, "resync", &settings->resync);
+	gw_json_bool(started, "free_space", &settings->free_space);
 	settings->dm_name = copy_string(gw_json_string(started, "dm_name"));
 	settings->exec_quiesce = copy_string(gw_json_string(started, "exec_quiesce"));
 	settings->exec_switch = copy_string(gw_json_string(started, "exec_switch"));

@@ -92,6 +92,9 @@ static int add_allocated(struct gw_job *job)
 	if (job->allocated_bytes > job->geom.size_bytes)
 		job->allocated_bytes = job->geom.size_bytes;
 	job->hole_bytes = job->geom.size_bytes - job->allocated_bytes;
+	if (err >= 0)
+		err = gw_job_find_vacant(job);
+	job->allocated_bytes -= job->vacant_by_drive_bytes + job->vacant_by_fs_bytes;
 	return err;
 }
 
@@ -105,7 +108,8 @@ static void announce_memory(struct gw_job *job)
 	/* --verify=after tracks the target, with three of its own. */
 	const uint32_t count = job->settings.verify == GW_VERIFY_NO ? 3 :
 			       job->settings.verify == GW_VERIFY_DURING ? 4 : 7;
-	const uint64_t bitmap_bytes = job->geom.words * 8 * count;
+	const uint64_t bitmap_bytes = job->geom.words * 8 *
+				      (count + (job->vacant.size_grains != 0));
 	const uint64_t heat_bytes = job->heat.size_grains == 0 ? 0 :
 				    gw_heat_bytes(job->heat.size_grains);
 
@@ -134,6 +138,8 @@ static int record_tracking(struct gw_job *job)
 	gw_json_put_u64(payload, "memory_bytes", job->memory_bytes);
 	gw_json_put_u64(payload, "allocated_bytes", job->allocated_bytes);
 	gw_json_put_u64(payload, "hole_bytes", job->hole_bytes);
+	gw_json_put_u64(payload, "deallocated_bytes", job->vacant_by_drive_bytes);
+	gw_json_put_u64(payload, "free_bytes", job->vacant_by_fs_bytes);
 	/* A file that was made for this had no number when the migration started. */
 	gw_json_put_u64(payload, "target_dev", (uint64_t)job->target.file_dev);
 	gw_json_put_u64(payload, "target_ino", (uint64_t)job->target.file_ino);
@@ -298,7 +304,9 @@ int gw_job_start_from_nothing(struct gw_job *job)
 		return err;
 	assert(job->track->geom.size_grains == job->geom.size_grains);
 	gw_fault_point("track-started");
-	err = gw_job_open_rest(job);
+	err = gw_job_create_vacant(job);
+	if (err >= 0)
+		err = gw_job_open_rest(job);
 	if (err >= 0)
 		err = add_allocated(job);
 	/* The engine was told; nobody may rely on it later. */

@@ -38,6 +38,7 @@ struct gw_migration_config {
 	uint32_t buffers;		/* 0: default */
 	bool overwrite;			/* the target may hold something */
 	bool target_is_zero;		/* the caller vouches that the target reads as zeroes */
+	bool free_space;		/* what mounted file systems call free is not read, and zero on the target */
 	bool resync;			/* compare by content, write only what differs */
 	bool wait_switch;		/* stay converged, and switch when it is asked for over the control socket */
 	bool keep_state;		/* leave the digest file behind */

@@ -94,6 +94,7 @@ struct gw_report {
 	uint32_t continues;		/* how often another process took over */
 	uint64_t allocated_bytes;	/* to copy in the base pass */
 	uint64_t copied_bytes, written_bytes, zeroed_bytes;
+	uint64_t deallocated_bytes, free_bytes;	/* not read: by the drive's word, by a file system's */
 	uint64_t skipped_hole_bytes, skipped_zero_bytes, skipped_same_bytes;	/* not copied, and why */
 	uint64_t recopied_bytes;	/* copied beyond the base pass */
 	uint64_t source_write_bytes;	/* what was written to the source meanwhile */

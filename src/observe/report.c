@@ -132,6 +132,8 @@ static void read_footprint(struct gw_report *report, struct json_object *payload
 	read_u64(payload, "memory_bytes", &report->memory_bytes);
 	read_u64(payload, "allocated_bytes", &report->allocated_bytes);
 	read_u64(payload, "hole_bytes", &report->skipped_hole_bytes);
+	read_u64(payload, "deallocated_bytes", &report->deallocated_bytes);
+	read_u64(payload, "free_bytes", &report->free_bytes);
 }
 
 static void see_started(struct gw_report *report, const struct gw_record *record,

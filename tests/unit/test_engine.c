@@ -465,3 +465,58 @@ Test(engine, leftovers_of_a_dead_process_are_not_overlooked, .signal = SIGABRT)
 	mark(&copying, 1, 1);
 	gw_engine_create(&engine, &config);
 }
+
+/* What is vacant is not read, is zero on the target, and its marks count. */
+Test(engine, vacant_grains_are_zeroes_and_keep_their_marks)
+{
+	const struct gw_engine_stats *stats;
+	struct gw_bitmap vacant;
+
+	cr_assert(gw_bitmap_create(&vacant, SIZE_GRAINS) == 0);
+	config.vacant = &vacant;
+	memset(target, 0xee, SIZE_BYTES);
+	mark(&pending, 0, SIZE_GRAINS);
+	mark(&vacant, 5, 1);
+	mark(&vacant, 100, 600);
+	mark(&live, 4, 2);
+	mark(&live, 300, 1);
+	stats = copy_all();
+	cr_expect(stats->vacant_bytes == 601 * GRAIN);
+	cr_expect(stats->read_bytes == SIZE_BYTES - 601 * GRAIN);
+	cr_expect(is_same(0, 5));
+	cr_expect(is_same(6, 94));
+	cr_expect(is_same(700, SIZE_GRAINS - 701));
+	for (uint64_t i = 0; i < 600 * GRAIN; i++)
+		cr_assert(target[100 * GRAIN + i] == 0);
+	cr_expect(target[5 * GRAIN] == 0);
+	cr_expect(digests[300] == gw_digest_of_zeroes(GRAIN));
+	cr_expect(gw_bitmap_count(&unverified) == SIZE_GRAINS);
+	cr_expect_not(gw_bitmap_test(&live, 4), "read after its mark");
+	cr_expect(gw_bitmap_test(&live, 5));
+	cr_expect(gw_bitmap_test(&live, 300));
+	/* A later round reads them like all others. */
+	mark(&pending, 5, 1);
+	mark(&pending, 300, 1);
+	copy_all();
+	cr_expect(is_same(5, 1));
+	cr_expect(is_same(300, 1));
+	gw_bitmap_destroy(&vacant);
+}
+
+Test(engine, vacant_grains_are_compared_where_all_is)
+{
+	struct gw_bitmap vacant;
+
+	cr_assert(gw_bitmap_create(&vacant, SIZE_GRAINS) == 0);
+	config.vacant = &vacant;
+	config.compare = true;
+	memset(target, 0xee, SIZE_BYTES);
+	zero(target, 10, 20);
+	mark(&pending, 10, 40);
+	mark(&vacant, 10, 40);
+	copy_all();
+	cr_expect(gw_engine_stats(engine)->same_skipped_bytes == 20 * GRAIN);
+	for (uint64_t i = 0; i < 40 * GRAIN; i++)
+		cr_assert(target[10 * GRAIN + i] == 0);
+	gw_bitmap_destroy(&vacant);
+}

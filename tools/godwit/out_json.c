@@ -80,6 +80,8 @@ static struct json_object *not_copied_json(const struct gw_report *report)
 	struct json_object *const object = new_object();
 
 	gw_json_put_u64(object, "hole_bytes", report->skipped_hole_bytes);
+	gw_json_put_u64(object, "deallocated_bytes", report->deallocated_bytes);
+	gw_json_put_u64(object, "free_bytes", report->free_bytes);
 	gw_json_put_u64(object, "zero_bytes", report->skipped_zero_bytes);
 	gw_json_put_u64(object, "same_bytes", report->skipped_same_bytes);
 	return object;

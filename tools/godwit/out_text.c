@@ -393,6 +393,8 @@ static void put_sums(FILE *out, const struct gw_report *report)
 	fprintf(out, "  %-44s %10s\n", "converged", report->converged ? "yes" : "no");
 	heading(out, "Not copied");
 	put_bytes(out, "holes: not allocated on the source", report->skipped_hole_bytes);
+	put_bytes(out, "deallocated, says the source's drive", report->deallocated_bytes);
+	put_bytes(out, "free, says the file system on it", report->free_bytes);
 	put_bytes(out, "zeroes that the target held already", report->skipped_zero_bytes);
 	put_bytes(out, "the same on the target already", report->skipped_same_bytes);
 }

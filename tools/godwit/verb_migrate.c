@@ -111,6 +111,8 @@ const struct gw_option gw_options_migration[] = {
 	  .help = "TARGET may hold something" },
 	{ .name = "target-is-zero", .kind = GW_OPTION_FLAG, .offset = AT(config.target_is_zero),
 	  .help = "you vouch that TARGET reads as zeroes everywhere: zeroes are not written" },
+	{ .name = "free-space", .kind = GW_OPTION_FLAG, .offset = AT(config.free_space),
+	  .help = "do not read what mounted ext4 and XFS on SOURCE call free: zeroes on TARGET" },
 	{ .name = "resync", .kind = GW_OPTION_FLAG, .offset = AT(config.resync),
 	  .help = "compare by content and write only what differs" },
 	{ 0 },
