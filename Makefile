@@ -70,6 +70,7 @@ conform_src := $(call sources,tests/conformance/*.c)
 fuzz_src := $(call sources,tests/fuzz/fuzz_*.c)
 # Under the thread sanitizer, with no more of the library than has to do with several threads.
 race_src := $(call sources,tests/race/race_*.c)
+race_ssd_src = $(conform_src) $(support_src) $(ssd_src)
 race_lib_src := $(filter src/base/% src/format/% src/observe/control_server.c,$(lib_src))
 man_src := $(call sources,docs/man/*.scd)
 cli_tests := $(filter-out %/lib.sh,$(call sources,tests/cli/*.sh))
@@ -94,6 +95,7 @@ conform := $(B)/conform
 bench_bin := $(patsubst bench/%.c,$(B)/bench/%,$(filter bench/%,$(program_src)))
 fuzz_bin := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(fuzz_src))
 race_bin := $(patsubst tests/race/%.c,$(RACE)/%,$(race_src))
+race_conform := $(RACE)/conform
 man_pages := $(patsubst docs/man/%.scd,$(B)/man/%,$(man_src))
 
 asan_tests := $(patsubst $(B)/%,$(O)/asan/%,$(unit_bin) $(prop_bin) $(fault_bin))
@@ -216,12 +218,15 @@ $(fuzz_bin): $(FUZZ)/%: $(FUZZ)/obj/tests/fuzz/%.o $(FUZZ)/libssd.a $(FUZZ)/libg
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 
 $(RACE)/compile.stamp: FORCE
-	$(call keep,$(CC) $(race_flags) $(race_lib_src))
+	$(call keep,$(CC) $(race_flags) $(race_lib_src) $(race_ssd_src))
 $(RACE)/obj/%.o: %.c $(RACE)/compile.stamp
 	$(call say,RACECC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(race_flags) $(werror) -c -o $@ $<
 $(race_bin): $(RACE)/%: $(RACE)/obj/tests/race/%.o $(call race_objects,$(race_lib_src))
+	$(call say,LD,$@)
+	$(Q)$(CC) -fsanitize=thread -o $@ $^ $(LIBS)
+$(race_conform): $(call race_objects,$(race_ssd_src) $(race_lib_src))
 	$(call say,LD,$@)
 	$(Q)$(CC) -fsanitize=thread -o $@ $^ $(LIBS)
 
@@ -262,8 +267,8 @@ check-prop: $(prop_bin) ## property tests: random steps against a plain model
 	$(run_tests) $(prop_bin)
 check-fault: $(fault_bin) ## the engine on the model device, a fault at every step
 	$(run_tests) $(fault_bin)
-check-race: $(race_bin) ## the threads of a migration, under the thread sanitizer
-	$(run_tests) $(race_bin)
+check-race: $(race_bin) $(race_conform) ## the threads of a migration and of the software SSD, under the thread sanitizer
+	$(run_tests) $(race_bin) $(race_conform)
 check-asan: ## unit, property, fault and command-line tests under the sanitizers
 	$(remake) SAN=1 B=$(O)/asan all tests
 	$(run_tests) $(asan_items)
@@ -342,4 +347,4 @@ every_src := $(lib_src) $(tool_src) $(ssd_main_src) $(ssd_src) $(support_src) $(
 	tools/demo/writer.c tools/lab/agent.c
 -include $(wildcard $(patsubst %.c,$(B)/obj/%.d,$(every_src)) \
 	$(patsubst %.c,$(FUZZ)/obj/%.d,$(lib_src) $(ssd_src) $(fuzz_src)) \
-	$(patsubst %.c,$(RACE)/obj/%.d,$(race_src) $(race_lib_src)) $(O)/bpf/*.d)
+	$(patsubst %.c,$(RACE)/obj/%.d,$(race_src) $(race_lib_src) $(race_ssd_src)) $(O)/bpf/*.d)
