@@ -45,7 +45,7 @@ only_with_it() {
 		"$BACKGROUND" "$BACKGROUND" "$BACKGROUND" >"$SCRATCH/stop"
 	wait_for 20 grep -q . "$CGROUP/cgroup.procs" || return 1
 	set -- "$source" "$target" --overwrite --handoff exec --exec-quiesce "sh $SCRATCH/stop" --exec-abort true \
-		--bandwidth 4M
+		--bandwidth 4M --downtime-limit 100ms
 	expect 5 migrate "$@" --timeout 3s && said 'will not converge' && limit_is "$FORMER" || return 1
 	rm -rf "$SCRATCH/state"
 	expect 0 migrate "$@" --throttle-writers "$CGROUP" || return 1
