@@ -87,9 +87,27 @@ static int ask(struct session *session, const struct gw_control_request *request
 	return err == 0 ? GW_EXIT_DONE : gw_verb_exit(&session->diag, err);
 }
 
-static const char *name_operand(const struct gw_call *call)
+/* A session, and the reply to its first request. Return: as begin_session() and ask(). */
+static int begin_with(const struct gw_call *call, const char *name,
+		      const struct gw_control_request *request, struct session **session,
+		      struct json_object **reply)
 {
-	return call->operand_count > 0 ? call->operands[0] : NULL;
+	int code = begin_session(call, name, session);
+
+	if (code != GW_EXIT_DONE)
+		return code;
+	code = ask(*session, request, reply);
+	return code == GW_EXIT_DONE ? code : end_session(*session, code);
+}
+
+/* The same for a request that is no more than its command. */
+static int begin_with_command(const struct gw_call *call, enum gw_control_command command,
+			      struct session **session, struct json_object **reply)
+{
+	const struct gw_control_request request = { .command = command };
+
+	return begin_with(call, call->operand_count > 0 ? call->operands[0] : NULL, &request,
+			  session, reply);
 }
 
 /* ---- list ---------------------------------------------------------------- */
@@ -149,17 +167,15 @@ const struct gw_verb gw_verb_list = {
 
 static int run_status(const struct gw_call *call)
 {
-	const struct gw_control_request request = { .command = GW_CONTROL_STATUS };
 	struct json_object *reply;
 	struct session *session;
-	int code = begin_session(call, name_operand(call), &session);
+	const int code = begin_with_command(call, GW_CONTROL_STATUS, &session, &reply);
 
 	if (code != GW_EXIT_DONE)
 		return code;
-	code = ask(session, &request, &reply);
-	if (code == GW_EXIT_DONE && wants_json(call))
+	if (wants_json(call)) {
 		gw_out_print(stdout, reply);
-	else if (code == GW_EXIT_DONE) {
+	} else {
 		gw_out_status_text(stdout, reply);
 		json_object_put(reply);
 	}
@@ -261,16 +277,12 @@ static int follow(const struct gw_call *call, struct session *session, bool show
 
 static int run_watch(const struct gw_call *call)
 {
-	const struct gw_control_request request = { .command = GW_CONTROL_WATCH };
 	struct json_object *reply;
 	struct session *session;
-	int code = begin_session(call, name_operand(call), &session);
+	const int code = begin_with_command(call, GW_CONTROL_WATCH, &session, &reply);
 
 	if (code != GW_EXIT_DONE)
 		return code;
-	code = ask(session, &request, &reply);
-	if (code != GW_EXIT_DONE)
-		return end_session(session, code);
 	if (!wants_json(call))
 		show_event(call, reply);
 	json_object_put(reply);
@@ -294,72 +306,45 @@ const struct gw_verb gw_verb_watch = {
 /* ---- changes ------------------------------------------------------------- */
 
 /* Says what was done, with the words of the migration. */
-static int ask_for_change(struct session *session, const struct gw_call *call,
-			  const struct gw_control_request *request)
+static int tell_done(struct session *session, const struct gw_call *call,
+		     struct json_object *reply_give)
 {
-	struct json_object *reply;
-	const char *text;
-	int code = ask(session, request, &reply);
+	const char *const text = gw_json_string(reply_give, "text");
 
-	if (code != GW_EXIT_DONE)
-		return code;
-	text = gw_json_string(reply, "text");
 	gw_terminal_say(call->terminal, GW_MESSAGE_NOTE, "%s: %s", session->name,
 			text != NULL ? text : "");
-	json_object_put(reply);
+	json_object_put(reply_give);
 	return GW_EXIT_DONE;
 }
 
-static int change(const struct gw_call *call, const char *name,
-		  const struct gw_control_request *request)
+static int change(const struct gw_call *call, enum gw_control_command command)
 {
+	struct json_object *reply;
 	struct session *session;
-	int code = begin_session(call, name, &session);
+	const int code = begin_with_command(call, command, &session, &reply);
 
-	if (code != GW_EXIT_DONE)
-		return code;
-	return end_session(session, ask_for_change(session, call, request));
+	return code != GW_EXIT_DONE ? code : end_session(session, tell_done(session, call, reply));
 }
 
-static int run_pause(const struct gw_call *call)
-{
-	const struct gw_control_request request = { .command = GW_CONTROL_PAUSE };
-
-	return change(call, name_operand(call), &request);
-}
-
-static int run_resume(const struct gw_call *call)
-{
-	const struct gw_control_request request = { .command = GW_CONTROL_RESUME };
-
-	return change(call, name_operand(call), &request);
-}
-
-static int run_switch(const struct gw_call *call)
-{
-	const struct gw_control_request request = { .command = GW_CONTROL_SWITCH };
-
-	return change(call, name_operand(call), &request);
-}
+static int run_pause(const struct gw_call *call) { return change(call, GW_CONTROL_PAUSE); }
+static int run_resume(const struct gw_call *call) { return change(call, GW_CONTROL_RESUME); }
+static int run_switch(const struct gw_call *call) { return change(call, GW_CONTROL_SWITCH); }
 
 /* Cancelled means taken back: it is waited for. */
 static int run_cancel(const struct gw_call *call)
 {
-	const struct gw_control_request watch = { .command = GW_CONTROL_WATCH },
-					cancel = { .command = GW_CONTROL_CANCEL };
+	const struct gw_control_request cancel = { .command = GW_CONTROL_CANCEL };
 	struct json_object *reply;
 	struct session *session;
-	int code = begin_session(call, name_operand(call), &session);
+	int code = begin_with_command(call, GW_CONTROL_WATCH, &session, &reply);
 
 	if (code != GW_EXIT_DONE)
 		return code;
-	code = ask(session, &watch, &reply);
-	if (code == GW_EXIT_DONE) {
-		json_object_put(reply);
-		code = ask_for_change(session, call, &cancel);
-	}
+	json_object_put(reply);
+	code = ask(session, &cancel, &reply);
 	if (code != GW_EXIT_DONE)
 		return end_session(session, code);
+	tell_done(session, call, reply);
 	code = follow(call, session, false);
 	if (code == GW_EXIT_CANCELLED)
 		return end_session(session, GW_EXIT_DONE);
@@ -436,16 +421,17 @@ static int parse_setting(const struct gw_call *call, const char *word,
 static int run_set(const struct gw_call *call)
 {
 	struct gw_control_request request = { .command = GW_CONTROL_SET };
+	struct json_object *reply;
+	struct session *session;
 	const char *name = NULL;
 	uint32_t first = 0;
+	int code;
 
 	if (strchr(call->operands[0], '=') == NULL)
 		name = call->operands[first++];
 	if (first == call->operand_count)
 		return gw_verb_usage_error(call, "nothing is to be set; give SETTING=VALUE");
 	for (uint32_t i = first; i < call->operand_count; i++) {
-		int code;
-
 		if (strchr(call->operands[i], '=') == NULL)
 			return gw_verb_usage_error(call, "\"%s\" is no SETTING=VALUE",
 						   call->operands[i]);
@@ -453,7 +439,8 @@ static int run_set(const struct gw_call *call)
 		if (code != GW_EXIT_DONE)
 			return code;
 	}
-	return change(call, name, &request);
+	code = begin_with(call, name, &request, &session, &reply);
+	return code != GW_EXIT_DONE ? code : end_session(session, tell_done(session, call, reply));
 }
 
 #define CHANGE(verb, words, what, tell) \
