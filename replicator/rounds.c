@@ -28,6 +28,8 @@
 /* --wait-switch: how often it looks, and after how long a round is due for anything at all. */
 #define WAIT_NAP_NS (50 * GW_NS_PER_MS)
 #define WAIT_ROUND_NS (30 * GW_NS_PER_S)
+/* Where no round can make it fit: how often it looks whether flush and commit have become faster. */
+#define HOPELESS_ROUND_NS (200 * GW_NS_PER_MS)
 
 /* ---- small things ---- */
 
@@ -516,16 +518,58 @@ static int wait_for_switch(struct gw_job *job)
 	return err;
 }
 
+/* Flush and commit alone take too long: nothing that a round copies changes that. */
+static bool is_hopeless(const struct gw_job *job)
+{
+	return gw_planner_predict_ns(&job->planner, 0) > job->settings.downtime_limit_ns;
+}
+
+/* Rounds of next to nothing, one after the other, would only keep everybody busy. */
+static int wait_if_hopeless(struct gw_job *job)
+{
+	const struct timespec nap = { 0, (long)WAIT_NAP_NS };
+	int err = 0;
+
+	while (err >= 0 && is_hopeless(job) && now_ns(job) - job->round_began_ns < HOPELESS_ROUND_NS) {
+		nanosleep(&nap, NULL);
+		err = gw_job_listen(job);
+	}
+	return err;
+}
+
+/* What they cost now, where a round had nothing to flush and so did not tell. */
+static int measure_flush(struct gw_job *job)
+{
+	uint64_t began = now_ns(job);
+	int err = gw_engine_flush(job->engine);
+
+	if (err < 0)
+		return err;
+	job->planner.flush_ns = now_ns(job) - began;
+	began = now_ns(job);
+	/* Of the round's own record. */
+	err = gw_journal_sync(job->journal, &job->diag);
+	job->planner.commit_ns = now_ns(job) - began;
+	return err;
+}
+
 /* A round, because of `why`. */
 static int go_on(struct gw_job *job, const char *why)
 {
 	int err = gw_job_decided(job, false, why);
+	bool is_empty;
 
 	if (err < 0)
 		return err;
 	/* The next sync finds little; the one just made would rule out a switch for ever. */
 	job->planner.sync_ns = 0;
+	err = wait_if_hopeless(job);
+	if (err < 0)
+		return err;
+	is_empty = unheld_bytes(job) == 0;
 	err = run_round(job);
+	if (err >= 0 && is_empty)
+		err = measure_flush(job);
 	if (job->waiting)
 		forget_progress(job);
 	if (err >= 0 && gw_planner_is_stalled(&job->planner, left_bytes(job), now_ns(job)))

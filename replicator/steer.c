@@ -129,11 +129,13 @@ void gw_job_show_decision(struct gw_job *job, const char *why)
 int gw_job_decided(struct gw_job *job, bool is_rare, const char *why)
 {
 	const uint64_t now = gw_now_ns(job->clock);
+	const bool is_same = strcmp(why, job->status.decision) == 0;
 	struct json_object *payload;
 
 	gw_job_show_decision(job, why);
 	gw_say(&job->diag, is_rare ? GW_NOTE : GW_DEBUG, "%s", why);
-	if (!is_rare && ++job->decisions > DECISIONS_MAX && now - job->decision_ns < DECISION_NS) {
+	if (!is_rare && (++job->decisions > DECISIONS_MAX || is_same) &&
+	    now - job->decision_ns < DECISION_NS) {
 		job->decisions_left_out++;
 		return 0;
 	}

@@ -82,6 +82,20 @@ timeout_without_progress() {
 		journalled 'records[-1][1] - rounds[0][1] < 15'
 }
 
+# Nothing is left, and it does not fit all the same: no reason to be busy. A longer limit is heard at once.
+too_short() {
+	local before
+	pair || return 1
+	start --handoff none --downtime-limit 1ms
+	journal_has 'another round: 0 B left' || return 1
+	before=$(cpu_ticks "$PID")
+	sleep 2
+	[ $(($(cpu_ticks "$PID") - before)) -lt $((2 * $(getconf CLK_TCK) / 5)) ] || { echo "# it spins"; return 1; }
+	expect 0 "$GODWIT" set "$NAME" downtime-limit=10s --run-dir "$SCRATCH/run" 2>"$SCRATCH/reply" || return 1
+	wait "$PID" || { tail -5 "$SCRATCH/err"; return 1; }
+	same "$S" "$T" && nothing_left && reported "report['rounds_total'] < 100"
+}
+
 # Progress is what counts, not size: far longer than --timeout in all.
 slow_but_steady() {
 	pair || return 1
@@ -332,6 +346,7 @@ if ! needs_bpf; then
 fi
 run "does not converge, --max-rounds" max_rounds
 run "does not converge, --timeout" timeout_without_progress
+run "a downtime limit that nothing fits" too_short
 run "slow, but with progress" slow_but_steady
 run "bandwidth 16M in any 100 ms" bandwidth 16M $((16 << 20))
 run "bandwidth 100M in any 100 ms" bandwidth 100M $((100 << 20))
