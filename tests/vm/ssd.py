@@ -69,10 +69,10 @@ class Ssd:
         return alive and self.process.wait(timeout=120) == 0
 
 
-def guest(ssd, lines, options, words, on_line):
+def guest(ssd, lines, options, words, on_line, script="tests/vm/ssd-guest"):
     """A guest from boot to end; on_line(line, process) gets what is for the host."""
     command = ["tools/lab/run", "--verbose", "--retries", "0", "--timeout", "900", "--drive", "none",
-               *options, *ssd.devices(), "--", "bash", "tests/vm/ssd-guest", *words]
+               *options, *ssd.devices(), "--", "bash", script, *words]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
         if line.startswith("not ok"):
