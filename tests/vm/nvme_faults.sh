@@ -3,7 +3,7 @@
 # shellcheck disable=SC2317	# functions are called through run()
 #
 # The main job with the source `nvme` while drives misbehave: controllers are reset, paths of a
-# multipath head in turn, the target is pulled out.
+# multipath head in turn, the target is pulled out, or the source.
 cd "$(dirname "$0")/../.." || exit 2
 . tests/e2e/lib.bash
 NAME=nvme
@@ -64,7 +64,25 @@ target_pulled_out() {
 	tools/lab/guest/drives wait && nothing_left
 }
 
+# Nobody can go on: the exit code says so, and what is left can be cleaned up.
+source_pulled_out() {
+	local controller status
+	fill /dev/lab/a 64
+	controller=$(basename "$(realpath /dev/lab/a.ctrl)")
+	background migrate /dev/lab/a /dev/lab/b --handoff none --bandwidth 10M --overwrite
+	wait_for 60 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
+	sleep 1
+	echo 1 >"/sys/class/nvme/$controller/device/remove"
+	wait "$BACKGROUND"
+	status=$?
+	[ $status = 4 ] || [ $status = 7 ] || { echo "# exit status $status"; tail -n 5 "$SCRATCH/err"; return 1; }
+	"$GODWIT" cleanup "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" >/dev/null 2>&1
+	echo 1 >/sys/bus/pci/rescan
+	tools/lab/guest/drives wait && nothing_left
+}
+
 run "through resets" through_resets /dev/lab/a /dev/lab/a.ctrl
 run "through resets of both paths in turn" through_resets /dev/lab/m /dev/lab/m.ctrl /dev/lab/m.ctrl2
 run "the target is pulled out" target_pulled_out
+run "the source is pulled out" source_pulled_out
 exit $FAILED
