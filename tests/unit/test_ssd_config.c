@@ -149,7 +149,7 @@ Test(ssd_config, errors)
 		{ "[namespace 1]\nserial = 1\n", ":2: there is no key 'serial': godwit-ssd(8) has them" },
 		{ "[namespace 1]\nuuid = 12\n", ":2: uuid= has 32 hexadecimal digits" },
 		{ "[namespace 1]\neui64 = 0102030405060708 09\n", ":2: eui64= has 16 hexadecimal digits" },
-		{ "[controller 1]\nid = 0\n", ":2: id= is a number from 1 to 65519, and not '0'" },
+		{ "[controller 1]\nid = 0\n", ":2: id= is a number from 1 to 65504, and not '0'" },
 		{ "[controller 1]\nid = 5\n[controller 2]\nid = 5\n",
 		  ":4: identifiers go up: that of controller 2 is to be above 5" },
 	};
@@ -267,7 +267,7 @@ Test(ssd_config, switches)
 {
 	static const char *const off[] = { "compare", "write-zeroes", "dataset-management", "copy",
 					   "write-uncorrectable", "verify", "format", "sanitize",
-					   "namespace-management", "timestamp", "track-changes" };
+					   "namespace-management", "timestamp", "track-changes", "lba-status" };
 	static const uint8_t io[] = { GW_NVME_COMPARE, GW_NVME_WRITE_ZEROES, GW_NVME_VERIFY, GW_NVME_COPY,
 				      GW_NVME_WRITE_UNCORRECTABLE, GW_NVME_DATASET_MANAGEMENT };
 	static const uint8_t admins[] = { 0x80, 0x84, 0x0d, 0x15, 0x45 };
@@ -287,7 +287,7 @@ Test(ssd_config, switches)
 	cr_assert_eq(gw_client_identify(client, 0x01, 0, &id), 0);
 	cr_assert_eq(id.oncs, 0);
 	cr_assert_eq(id.sanicap, 0);
-	cr_assert_eq(id.oacs, NVME_OACS_LBA_STATUS | NVME_OACS_HMLMS);
+	cr_assert_eq(id.oacs, NVME_OACS_HMLMS);
 	cr_assert_eq(id.trattr, NVME_TRATTR_MEMORY);
 	cr_assert_eq(id.mcudmq, 0);
 	for (size_t i = 0; i < sizeof(io); i++)
@@ -296,6 +296,13 @@ Test(ssd_config, switches)
 	for (size_t i = 0; i < sizeof(admins); i++)
 		cr_assert_eq(admin(client, admins[i], 0, 0, 4096), NVME_SC_INVALID_OPCODE, "%02x",
 			     admins[i]);
+	/* Get LBA Status: of allocated blocks, which is another switch, and of no other kind. */
+	for (uint32_t type = 0x02; type <= 0x11; type++) {
+		struct gw_nvme_sqe sqe = { .opcode = 0x86, .nsid = 1, .cdw12 = 1023, .cdw13 = type << 24 };
+
+		cr_assert_eq(gw_client_execute(client, 0, &sqe, GW_CLIENT_BUFFER, 4096, NULL),
+			     type == 0x02 ? NVME_SC_SUCCESS : NVME_SC_INVALID_FIELD, "%02x", type);
+	}
 	cr_assert_eq(admin(client, GW_NVME_TRACK_SEND, 0x10000, 1, 0), NVME_SC_INVALID_FIELD);
 	cr_assert_eq(admin(client, GW_NVME_GET_FEATURES, NVME_FID_TIMESTAMP, 0, 8),
 		     NVME_SC_INVALID_FIELD);

@@ -14,7 +14,8 @@
 
 #define LINE_BYTES_MAX 512u
 #define KEY_BYTES_MAX 32u
-#define CNTLID_MAX 0xffefu		/* from FFF0h on they are reserved */
+/* From FFF0h on they are reserved, for those as well that count on from this one. */
+#define CNTLID_MAX (0xfff0u - GW_SSD_CONTROLLERS_MAX)
 
 /* ---- Presets ---------------------------------------------------------------------------------------- */
 

@@ -441,6 +441,8 @@ static uint16_t lba_status(struct gw_cmd *cmd, struct gw_ns *ns)
 	if ((type != NVME_LBA_STATUS_ALLOCATED || unit == 0) && type != NVME_LBA_STATUS_SCAN &&
 	    type != NVME_LBA_STATUS_TRACKED)
 		return NVME_SC_INVALID_FIELD;
+	if (type != NVME_LBA_STATUS_ALLOCATED && (cmd->ctrl->ss->config.oacs & NVME_OACS_LBA_STATUS) == 0)
+		return NVME_SC_INVALID_FIELD;
 	if (bytes < sizeof(header) || bytes > GW_SSD_XFER_BYTES_MAX)
 		return NVME_SC_INVALID_FIELD;
 	if (first >= ns->blocks || length > ns->blocks - first)
