@@ -156,7 +156,9 @@ is_as_before() {
 cancel_in() {
 	local state=$1
 	shift
-	mounted && expect 0 migrate "$SOURCE" "$TARGET" --background "$@" || return 1
+	mounted || return 1
+	[ "$state" != baseline ] || trickle "$SOURCE"
+	expect 0 migrate "$SOURCE" "$TARGET" --background "$@" || return 1
 	PID=$(field '["pid"]')
 	if [ "$state" = paused ]; then
 		expect 0 control pause && expect 0 control cancel || return 1
@@ -197,6 +199,7 @@ begin_and_kill() {
 
 measured() {
 	devices 16M
+	trickle "$SOURCE"
 	start --guard p99=1s && is_in baseline || { echo "# it is in state $(field '["state"]')"; return 1; }
 	expect 3 control pause && said "not possible in state baseline" && expect 0 control set bandwidth=0 || return 1
 	wait_for 30 is_dead "$PID" && same "$SOURCE" "$TARGET" && all_gone
@@ -378,7 +381,7 @@ run "cancelled in a pause" cancel_in paused --bandwidth 10M
 for state in baseline paused waiting; do
 	case $state in
 	baseline) options=(--guard p99=1s) ;;
-	paused) options=(--bandwidth 10M) ;;
+	paused) options=(--bandwidth 4M) ;;
 	waiting) options=(--wait-switch) ;;
 	esac
 	run "killed in state $state, cleaned up twice" kill_in_and_clean $state "${options[@]}"
