@@ -129,10 +129,16 @@ void gw_queue_doorbell(struct gw_ctrl *c, uint32_t offset, uint32_t value)
 		gw_ctrl_event_locked(c, NVME_EVENT(NVME_EVENT_ERROR, 1, NVME_LOG_ERROR), 0);
 		return;
 	}
-	if (is_cq)
+	if (is_cq) {
+		const bool was_full = !gw_queue_has_room(&c->cq[qid]);
+
 		c->cq[qid].head = value;
-	else
+		/* Nobody waits for room that there was: a wake for each completion costs a lot. */
+		if (!was_full)
+			return;
+	} else {
 		c->sq[qid].tail = value;
+	}
 	pthread_cond_broadcast(&c->wake);
 }
 
