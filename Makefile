@@ -292,7 +292,7 @@ check-vm: lab-tree ## in virtual machines: NVMe drives, several kernels (GW_VM_O
 conformance: $(conform) ## host managed live migration against the software SSD: item, expected, got
 	$(Q)$(conform) --table
 
-.PHONY: mutants demo bench-copy bench-track bench-live bench-converge bench-ssd lint lab lab-tree
+.PHONY: mutants demo bench-copy bench-track bench-live bench-live-vm bench-converge bench-ssd lint lab lab-tree
 lab-tree: all tests $(B)/lab-agent $(B)/demo-writer
 	$(remake) FAULT=1 B=$(O)/fault all
 lab: lab-tree ## CMD='...' in a virtual machine with NVMe drives; LAB='options of tools/lab/run'
@@ -310,6 +310,8 @@ bench-track: all $(bench_bin) ## cost of the tracking per I/O (root)
 	$(Q)GW_BUILD=$(B) GODWIT=$(B)/godwit bench/track.sh
 bench-converge: all $(bench_bin) ## convergence under a writer (root)
 	$(Q)GW_BUILD=$(B) GODWIT=$(B)/godwit bench/converge.sh
+bench-live-vm: lab-tree ## a logical volume in use, moved by godwit and by pvmove, in a virtual machine (root)
+	$(Q)GW_BUILD=$(B) GODWIT=$(B)/godwit bench/live_vm.sh
 bench-live: all $(bench_bin) ## migrations under load, beside QEMU's block job (root)
 	$(Q)GW_BUILD=$(B) GODWIT=$(B)/godwit bench/live.sh
 bench-ssd: lab-tree ## the software SSD beside the emulator's own NVMe drive, in a guest
