@@ -43,7 +43,7 @@ struct gw_settings {
 	uint64_t bandwidth_bytes_per_s, downtime_limit_ns, timeout_ns, quiesce_deadline_ns;
 	uint64_t exec_timeout_ns;
 	uint32_t max_rounds, grain_bytes, buffers;
-	bool target_is_zero, resync, overwrite, keep_state;
+	bool target_is_zero, resync, overwrite, keep_state, restart_on_erase;
 	bool free_space;			/* what file systems call free is not read */
 	char *dm_name;
 	bool wait_switch;			/* switch only when it is asked for */
@@ -221,8 +221,16 @@ int gw_job_set_guard(struct gw_job *job, const char *text);
 int gw_job_watch_events(struct gw_job *job, bool continued);
 /* Beside the pins of the tracking, which are there. */
 int gw_job_pin_events(struct gw_job *job);
-/* Part of the tick. Return: how many came, or negative errno, said. */
+/*
+ * Part of the tick; now_ns 0: at once. What ends the migration is said: a source that was erased
+ * (unless it is to be copied anew), a target that was. Return: 0 or negative errno.
+ */
 int gw_job_see_events(struct gw_job *job, uint64_t now_ns);
+/*
+ * The tracking has seen that something erases the source, or would. Return: 0 if the event, which
+ * tells whether it was refused, will decide; -ECANCELED, said, if nobody can wait for it.
+ */
+int gw_job_erased(struct gw_job *job);
 /* The last events, if the journal is open and they are to be recorded, and the end of it. */
 void gw_job_leave_events(struct gw_job *job, bool to_record);
 

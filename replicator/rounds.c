@@ -101,6 +101,11 @@ static int take(struct gw_job *job, uint64_t *fresh_grains)
 	job->dirtied_grains += taken.fresh_grains;
 	if (fresh_grains != NULL)
 		*fresh_grains = taken.fresh_grains;
+	if (taken.is_erased) {
+		err = gw_job_erased(job);
+		if (err < 0)
+			return err;
+	}
 	if (taken.whole_device) {
 		struct json_object *payload = json_object_new_object();
 
@@ -838,6 +843,8 @@ static int quiesce_and_commit(struct gw_job *job)
 	/* The last moment at which it can be taken back: whoever cancels is asked once more. */
 	job->shown_ns = 0;
 	err = gw_job_tick(job);
+	if (err >= 0)
+		err = gw_job_see_events(job, 0);
 	if (err < 0)
 		return err;
 	began = now_ns(job);

@@ -69,6 +69,7 @@ void gw_settings_from_config(struct gw_settings *settings,
 	settings->resync = config->resync;
 	settings->free_space = config->free_space;
 	settings->keep_state = config->keep_state;
+	settings->restart_on_erase = config->restart_on_erase;
 	settings->dm_name = copy_string(config->dm_name);
 	settings->wait_switch = config->wait_switch;
 	settings->exec_quiesce = copy_string(config->exec_quiesce);
@@ -195,6 +196,7 @@ int gw_job_record_started(struct gw_job *job)
 	gw_json_put_bool(payload, "resync", settings->resync);
 	gw_json_put_bool(payload, "free_space", settings->free_space);
 	gw_json_put_bool(payload, "keep_state", settings->keep_state);
+	gw_json_put_bool(payload, "restart_on_erase", settings->restart_on_erase);
 	put_text(payload, "dm_name", settings->dm_name);
 	gw_json_put_bool(payload, "wait_switch", settings->wait_switch);
 	put_text(payload, "exec_quiesce", settings->exec_quiesce);
@@ -266,6 +268,7 @@ int gw_job_read_settings(struct gw_job *job, struct json_object *started)
 	settings->buffers = (uint32_t)buffers;
 	settings->max_rounds = (uint32_t)max_rounds;
 	gw_json_bool(started, "keep_state", &settings->keep_state);
+	gw_json_bool(started, "restart_on_erase", &settings->restart_on_erase);
 	gw_json_bool(started, "wait_switch", &settings->wait_switch);
 	gw_json_bool(started, "resync", &settings->resync);
 	gw_json_bool(started, "free_space", &settings->free_space);
@@ -314,6 +317,7 @@ void gw_settings_override(struct gw_settings *settings,
 		settings->guard = copy_string(config->guard);
 	}
 	settings->resync |= config->resync;
+	settings->restart_on_erase |= config->restart_on_erase;
 	settings->overwrite = config->overwrite;
 }
 

@@ -41,6 +41,7 @@ struct gw_migration_config {
 	bool free_space;		/* what mounted file systems call free is not read, and zero on the target */
 	bool resync;			/* compare by content, write only what differs */
 	bool wait_switch;		/* stay converged, and switch when it is asked for over the control socket */
+	bool restart_on_erase;		/* the source is formatted or sanitized: copy it anew; else that ends the migration */
 	bool keep_state;		/* leave the digest file behind */
 	const char *dm_name;		/* hand-off dm */
 	const char *exec_quiesce, *exec_switch, *exec_resume, *exec_abort;	/* hand-off exec */

@@ -37,6 +37,7 @@ struct gw_track_stats {
 struct gw_track_taken {
 	uint64_t fresh_grains;		/* new in pending */
 	bool whole_device;		/* everything was marked, because ... */
+	bool is_erased;			/* ... a Format NVM or Sanitize was sent, refused or not */
 	char why[128];			/* ... in words; "" otherwise */
 };
 

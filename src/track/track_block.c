@@ -157,6 +157,7 @@ static void take_flags(struct gw_track *track, struct gw_track_taken *taken)
 	if (flags == 0)
 		return;
 	taken->whole_device = true;
+	taken->is_erased = (flags & (GW_STATE_FORMAT | GW_STATE_SANITIZE)) != 0;
 	gw_block_explain_flags(taken->why, sizeof(taken->why), block->state, flags);
 	gw_fault_point("take-flags-loaded");
 	taken->fresh_grains += mark_all_pending(track);

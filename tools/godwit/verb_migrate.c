@@ -115,6 +115,9 @@ const struct gw_option gw_options_migration[] = {
 	  .help = "do not read what mounted ext4 and XFS on SOURCE call free: zeroes on TARGET" },
 	{ .name = "resync", .kind = GW_OPTION_FLAG, .offset = AT(config.resync),
 	  .help = "compare by content and write only what differs" },
+	{ .name = "restart-on-erase", .kind = GW_OPTION_FLAG,
+	  .offset = AT(config.restart_on_erase),
+	  .help = "when SOURCE is formatted or sanitized meanwhile, copy it anew (default: end)" },
 	{ 0 },
 };
 
