@@ -140,6 +140,25 @@ static int react_to_erasure(struct gw_job *job, const struct gw_event *event)
 			   job->source.path, what);
 }
 
+/* By a user, of the source; what the driver sets is its own, and the target's driver does the same. */
+static void keep_setting(struct gw_job *job, const struct gw_event *event)
+{
+	const struct gw_event_command *const command = &event->command;
+
+	if (event->kind == GW_EVENT_COMMAND && is_of(&job->source, event) && command->by_user &&
+	    command->opcode == GW_NVME_SET_FEATURES &&
+	    NVME_STATUS_CODE(command->status) == NVME_SC_SUCCESS && !job->committed)
+		gw_nvme_settings_add(&job->drive_settings, command->nsid, command->cdw[0],
+				     command->cdw[1]);
+}
+
+/* What a process that died has seen. */
+static int remember(void *job, const struct gw_event *event)
+{
+	keep_setting(job, event);
+	return 0;
+}
+
 /* Of a role; the same drive as often as it is told of. */
 static int react_to_state(struct gw_job *job, const struct gw_event *event)
 {
@@ -165,6 +184,7 @@ static int see(void *arg, const struct gw_event *event)
 		return err;
 	switch (named.kind) {
 	case GW_EVENT_COMMAND:
+		keep_setting(job, &named);
 		return react_to_erasure(job, &named);
 	case GW_EVENT_STATE:
 	case GW_EVENT_TIMEOUT:
@@ -219,12 +239,17 @@ int gw_job_erased(struct gw_job *job)
 	return end_erased(job, "Format NVM or Sanitize was sent to it");
 }
 
-static int open_log(struct gw_job *job)
+static int open_log(struct gw_job *job, bool continued)
 {
 	char path[PATH_MAX + 16];
+	uint64_t seen;
+	int err;
 
 	snprintf(path, sizeof(path), "%s/" GW_EVENT_LOG_FILE, job->state_dir);
-	return gw_journal_open_log(&job->admin->log, path, &job->diag);
+	err = gw_journal_open_log(&job->admin->log, path, &job->diag);
+	if (err == 0 && continued)
+		err = gw_event_log_each(path, 0, remember, job, &seen, &job->diag);
+	return err;
 }
 
 static int start(struct gw_job *job, bool continued, struct gw_diag *diag)
@@ -260,7 +285,7 @@ int gw_job_watch_events(struct gw_job *job, bool continued)
 		return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -ENOMEM, "no memory");
 	err = start(job, continued, &quiet);
 	if (err == 0) {
-		err = open_log(job);
+		err = open_log(job, continued);
 		return err < 0 ? err : append_mark(job, GW_EVENT_BEGAN, 0);
 	}
 	/* Marking does not depend on it: what changes media is seen by the tracking. */

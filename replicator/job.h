@@ -25,6 +25,7 @@
 #include "heat.h"
 #include "journal.h"
 #include "pacer.h"
+#include "nvme_feature.h"
 #include "planner.h"
 #include "track.h"
 
@@ -93,6 +94,7 @@ struct gw_job {
 	uint64_t guard_bytes_per_s;		/* what the workload's latency leaves to the copier; 0: no limit */
 	uint64_t guard_run_ns;			/* and then a run takes no more of that than this */
 	struct gw_admin *admin;			/* admin.c; NULL: no NVMe drives, or their events are not seen */
+	struct gw_nvme_settings drive_settings;	/* of the source, changed since the start */
 	struct gw_foreground *foreground;	/* foreground.c; NULL: nobody looks at the latencies */
 	struct gw_dev *dev;
 	struct gw_engine *engine;
@@ -233,6 +235,11 @@ int gw_job_see_events(struct gw_job *job, uint64_t now_ns);
 int gw_job_erased(struct gw_job *job);
 /* The last events, if the journal is open and they are to be recorded, and the end of it. */
 void gw_job_leave_events(struct gw_job *job, bool to_record);
+
+/* ---- carry.c ---- */
+
+/* Sets on the target what was set on the source's drive since the start. Return: 0 or negative errno (the journal's). */
+int gw_job_carry_settings(struct gw_job *job);
 
 /* ---- migration.c ---- */
 

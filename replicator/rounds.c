@@ -845,6 +845,8 @@ static int quiesce_and_commit(struct gw_job *job)
 	err = gw_job_tick(job);
 	if (err >= 0)
 		err = gw_job_see_events(job, 0);
+	if (err >= 0)
+		err = gw_job_carry_settings(job);
 	if (err < 0)
 		return err;
 	began = now_ns(job);

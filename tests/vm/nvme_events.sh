@@ -82,6 +82,14 @@ live_detached() {
 	has "$SCRATCH/log" 'Namespace Attachment: Controller Attach, NSID 2h; Successful.*\[user: nvme'
 }
 
+feature_is() {
+	local value
+	value=$(nvme get-feature "$1.ctrl" -f "$2" | sed -n 's/.*value:\(0x\)\?\([0-9a-fA-F]*\).*/\2/p')
+	[ $((16#${value:-0})) = $(($3)) ] && return 0
+	echo "# feature $2 of $1 is $value, not $3"
+	return 1
+}
+
 # What is sent while nobody runs waits in the ring for whoever goes on.
 migration() {
 	local migration
@@ -90,7 +98,8 @@ migration() {
 	migration=$BACKGROUND
 	wait_for 60 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
 	sleep 1
-	nvme set-feature $A.ctrl -f 4 -v 0x14c >/dev/null && nvme set-feature $B.ctrl -f 4 -v 0x14d >/dev/null || return 1
+	nvme set-feature $A.ctrl -f 4 -v 0x14c >/dev/null && nvme set-feature $B.ctrl -f 4 -v 0x14d >/dev/null &&
+		nvme set-feature $A.ctrl -f 6 -v 0 >/dev/null && nvme set-feature $A.ctrl -f 0xb -v 0x100 >/dev/null || return 1
 	sleep 0.5
 	kill -KILL "$(pgrep -P "$migration" godwit || echo "$migration")"
 	wait "$migration" 2>/dev/null
@@ -99,7 +108,9 @@ migration() {
 	has "$SCRATCH/state" 'nvme[0-9] source  Set Features: Temperature Threshold .*14ch' --drive source --kind changes &&
 		has "$SCRATCH/state" 'nvme[0-9] target  Set Features: Temperature Threshold .*14dh' --kind changes &&
 		has "$SCRATCH/state" 'source  Set Features: Temperature Threshold .*14eh' &&
-		has "$SCRATCH/state" 'not watched any more' && has_not "$SCRATCH/state" 14dh --drive source
+		has "$SCRATCH/state" 'not watched any more' && said 'Volatile Write Cache .*set on nvme' &&
+		said 'Asynchronous Event Configuration .*not set on the target' &&
+		feature_is $B 4 0x14e && feature_is $B 6 0 && has_not "$SCRATCH/state" 14dh --drive source
 }
 
 # begin FROM TO [OPTIONS]: a migration that takes its time; $BACKGROUND.
