@@ -52,24 +52,17 @@ static void name(const struct gw_job *job, struct gw_event *event)
 		 of_source ? job->source.name : job->target.name);
 }
 
-static int append(struct gw_job *job, const struct gw_event *event)
+static void append(struct gw_job *job, const struct gw_event *event)
 {
 	struct gw_admin *const admin = job->admin;
+	struct gw_diag quiet = { 0 };
 
 	if (event->kind == GW_EVENT_LOST)
 		admin->lost += event->count;
-	if (gw_journal_bytes(admin->log) >= LOG_BYTES_MAX) {
+	/* A full disk is no reason to give up; the journal has its space reserved. */
+	if (gw_journal_bytes(admin->log) >= LOG_BYTES_MAX ||
+	    gw_event_log_append(admin->log, event, &quiet) < 0)
 		admin->left_out++;
-		return 0;
-	}
-	return gw_event_log_append(admin->log, event, &job->diag);
-}
-
-static int append_mark(struct gw_job *job, enum gw_event_kind kind, uint64_t count)
-{
-	const struct gw_event event = { .kind = kind, .at_ns = gw_wall_ns(), .count = count };
-
-	return append(job, &event);
 }
 
 /* ---- reactions ---- */
@@ -134,7 +127,7 @@ static int react_to_erasure(struct gw_job *job, const struct gw_event *event)
 	if (job->committed ||
 	    !erases(&job->source, job->admin->is_format_wide[GW_SOURCE], event))
 		return 0;
-	if (!job->settings.restart_on_erase)
+	if (!job->settings.restart_on_erase || job->blackout.began_ns != 0)
 		return end_erased(job, what);
 	return gw_job_note(job, GW_WARNING, "source %s was erased (%s): it is copied anew",
 			   job->source.path, what);
@@ -176,12 +169,11 @@ static int see(void *arg, const struct gw_event *event)
 {
 	struct gw_job *const job = arg;
 	struct gw_event named = *event;
-	int err;
 
 	name(job, &named);
-	err = append(job, &named);
-	if (err < 0 || job->admin->is_over)
-		return err;
+	append(job, &named);
+	if (job->admin->is_over)
+		return 0;
 	switch (named.kind) {
 	case GW_EVENT_COMMAND:
 		keep_setting(job, &named);
@@ -233,8 +225,9 @@ int gw_job_erased(struct gw_job *job)
 {
 	int err = gw_job_see_events(job, 0);
 
-	if (err < 0 || job->settings.restart_on_erase ||
-	    (job->admin != NULL && job->admin->lost == 0 && job->blackout.began_ns == 0))
+	if (err < 0 || (job->blackout.began_ns == 0 &&
+			(job->settings.restart_on_erase ||
+			 (job->admin != NULL && job->admin->lost == 0))))
 		return err;
 	return end_erased(job, "Format NVM or Sanitize was sent to it");
 }
@@ -275,6 +268,7 @@ static int start(struct gw_job *job, bool continued, struct gw_diag *diag)
 
 int gw_job_watch_events(struct gw_job *job, bool continued)
 {
+	const struct gw_event began = { .kind = GW_EVENT_BEGAN, .at_ns = gw_wall_ns() };
 	struct gw_diag quiet = { 0 };
 	int err;
 
@@ -286,7 +280,9 @@ int gw_job_watch_events(struct gw_job *job, bool continued)
 	err = start(job, continued, &quiet);
 	if (err == 0) {
 		err = open_log(job, continued);
-		return err < 0 ? err : append_mark(job, GW_EVENT_BEGAN, 0);
+		if (err == 0)
+			append(job, &began);
+		return err;
 	}
 	/* Marking does not depend on it: what changes media is seen by the tracking. */
 	free(job->admin);
@@ -323,7 +319,7 @@ void gw_job_leave_events(struct gw_job *job, bool to_record)
 	}
 	if (to_record && job->journal != NULL && admin->lost + admin->left_out > 0)
 		gw_job_note(job, GW_WARNING, "%" PRIu64 " events of the drives are not in the event "
-			    "log: %" PRIu64 " were dropped, the log was full for the others",
+			    "log: %" PRIu64 " were dropped, the others could not be written",
 			    admin->lost + admin->left_out, admin->lost);
 	gw_journal_close(admin->log);
 	gw_events_close(admin->events);

@@ -35,7 +35,7 @@ live_session() {
 	session "$A" >"$SCRATCH/said" 2>&1 || { sed 's/^/# /' "$SCRATCH/said"; return 1; }
 	nvme id-ctrl /dev/lab/k.ctrl >/dev/null	# another drive's is not shown
 	wait_for 60 grep -q 'Format NVM' "$SCRATCH/live" || return 1
-	kill -INT "$BACKGROUND" && wait "$BACKGROUND" || { cat "$SCRATCH/err"; return 1; }
+	kill -TERM "$BACKGROUND" && wait "$BACKGROUND" || { cat "$SCRATCH/err"; return 1; }
 	controller=$(basename "$(realpath $A.ctrl)")
 	"$GODWIT" events "$SCRATCH/log" --kind changes | sed -n 's/.* nvme[0-9]*  \(.*\)  \[user: nvme [0-9]*, uid 0, .*/\1/p' \
 		>"$SCRATCH/got"
@@ -63,7 +63,7 @@ live_reset() {
 	wait_for 60 grep -q 'watched from here' "$SCRATCH/live" || { cat "$SCRATCH/err"; return 1; }
 	nvme reset $A.ctrl || return 1
 	wait_for 60 grep -q 'Asynchronous Event Configuration' "$SCRATCH/live" || return 1
-	kill -INT "$BACKGROUND" && wait "$BACKGROUND" || return 1
+	kill -TERM "$BACKGROUND" && wait "$BACKGROUND" || return 1
 	grep -q 'Set Features: Number of Queues .*\[kernel' "$SCRATCH/live" &&
 		awk '/is resetting/ { a = NR } /Create I\/O Submission Queue: queue 1/ { b = NR } /is live/ { c = NR }
 			END { exit !(a && a < b && b < c) }' "$SCRATCH/live" && return 0
@@ -78,7 +78,7 @@ live_detached() {
 	nvme attach-ns /dev/lab/m.ctrl -n 2 -c 0 >/dev/null || return 1
 	wait_for 60 grep -q 'Notice: Namespace Attribute Changed' "$SCRATCH/live" || { cat "$SCRATCH/live"; return 1; }
 	nvme detach-ns /dev/lab/m.ctrl -n 2 -c 0 >/dev/null
-	kill -INT "$BACKGROUND" && wait "$BACKGROUND" || return 1
+	kill -TERM "$BACKGROUND" && wait "$BACKGROUND" || return 1
 	has "$SCRATCH/log" 'Namespace Attachment: Controller Attach, NSID 2h; Successful.*\[user: nvme'
 }
 
@@ -94,7 +94,7 @@ feature_is() {
 migration() {
 	local migration
 	dd if=/dev/urandom of=$A bs=1M count=64 oflag=direct status=none
-	background migrate $A $B --handoff none --bandwidth 20M --overwrite
+	background migrate $A $B --handoff none --bandwidth 40M --overwrite
 	migration=$BACKGROUND
 	wait_for 60 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
 	sleep 1
@@ -116,7 +116,7 @@ migration() {
 # begin FROM TO [OPTIONS]: a migration that takes its time; $BACKGROUND.
 begin() {
 	dd if=/dev/urandom of="$1" bs=1M count=48 oflag=direct status=none
-	background migrate "$@" --handoff none --bandwidth 12M --overwrite
+	background migrate "$@" --handoff none --bandwidth 40M --overwrite
 	wait_for 60 test -e "/sys/fs/bpf/godwit/$NAME/header" && sleep 1
 }
 ends_with() {
