@@ -35,6 +35,11 @@ go_on() {
 		>"$SCRATCH/out" 2>"$SCRATCH/err"
 }
 
+# Dead, and reaped or not; it may be reaped between any two looks.
+writer_is_gone() {
+	grep -q '^State:.Z' "/proc/$FIO/status" 2>/dev/null || ! kill -0 "$FIO" 2>/dev/null
+}
+
 # After the kill: go on until it is done, and compare. Died before it had begun: start anew.
 finish() {
 	go_on "$GODWIT"
@@ -49,7 +54,7 @@ finish() {
 		sed 's/^/#   /' "$SCRATCH/err"
 		return 1
 	fi
-	! kill -0 "$FIO" 2>/dev/null || grep -q '^State:.Z' "/proc/$FIO/status" || { echo "# the writer still runs"; return 1; }
+	writer_is_gone || { echo "# the writer still runs"; return 1; }
 	same "$SOURCE" "$TARGET" && nothing_left
 }
 
