@@ -40,16 +40,20 @@ alike() {
 	return $bad
 }
 
-# What the mend says is what mends it.
+k_has_blocks_of() {
+	wait_for 10 grep -q "$1" "/sys/block/$(basename "$(readlink /dev/lab/k)")/queue/logical_block_size"
+}
+
+# What the mend says is what mends it. The drive is of 4096 bytes again at the end, for other tests.
 larger_blocks() {
 	local mend
 	check 3 /dev/lab/a /dev/lab/k || return 1
 	row nvme-lba-format unmet '512 bytes on the source, 4096' || return 1
 	mend=$(sed -n 's/^nvme-lba-format|.*|\(nvme format [^(]*\)(.*/\1/p' "$SCRATCH/rows")
 	echo "# $mend"
-	$mend --force || return 1
-	wait_for 10 grep -q 512 "/sys/block/$(basename "$(readlink /dev/lab/k)")/queue/logical_block_size" || return 1
-	check 0 /dev/lab/a /dev/lab/k && row nvme-lba-format met same
+	$mend --force && k_has_blocks_of 512 || return 1
+	check 0 /dev/lab/a /dev/lab/k && row nvme-lba-format met same || return 1
+	nvme format /dev/lab/k --block-size=4096 --force && k_has_blocks_of 4096
 }
 
 zoned() {
