@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checks a JSON document on standard input against a schema: schema.py SCHEMA
+"""Checks a JSON document on standard input against a schema: schema.py SCHEMA [lines]
+With "lines", each line is a document, and there is at least one.
 
 Knows the keywords that the schemas use, refuses others. Beyond JSON Schema it
 asks for the keys in the schema's order, because documents are promised to have
@@ -96,10 +97,13 @@ def object_faults(value, schema, root, folder, where):
 
 def main():
     schema = load(sys.argv[1])
-    value = json.load(sys.stdin)
-    found = faults(value, schema, schema, os.path.dirname(sys.argv[1]), "$")
-    if next(iter(value), None) != "schema_version":
-        found.append("schema_version does not come first")
+    texts = list(sys.stdin) if sys.argv[2:] == ["lines"] else [sys.stdin.read()]
+    found = [] if texts else ["there is no line"]
+    for text in texts:
+        value = json.loads(text)
+        found += faults(value, schema, schema, os.path.dirname(sys.argv[1]), "$")
+        if next(iter(value), None) != "schema_version":
+            found.append("schema_version does not come first")
     print("\n".join(found))
     sys.exit(1 if found else 0)
 

@@ -38,7 +38,20 @@ refuses() {
 }
 
 ctl() { "$SSD" ctl control "$@"; }
-fits() { ctl status | python3 "$ROOT/tests/cli/schema.py" "$ROOT/docs/schema/ssd-status.schema.json"; }
+# fits SCHEMA [lines]: what is on standard input
+fits() {
+	python3 "$ROOT/tests/cli/schema.py" "$ROOT/docs/schema/ssd-$1.schema.json" "${@:2}"
+}
+status_fits() { ctl status | fits status; }
+trace_fits() { ctl trace json | fits trace lines; }
+changes_fit() { ctl changes 1 | fits changes lines; }
+# Commands of a host at controller 20, and what is printed for them.
+host() { python3 "$ROOT/tests/cli/ssd_host.py" 1 "$@"; }
+prints() {
+	local wanted=$1
+	shift
+	[ "$(host "$@" | paste -sd ' ')" = "$wanted" ] || { host "$@"; return 1; }
+}
 
 cat >drive.conf <<'END'
 preset = hmlm
@@ -63,9 +76,13 @@ start --subsystem a,config=drive.conf --listen 0 --listen 1 --control control --
 check "starts" kill -0 "$pid"
 check "says what there is" grep -q '^controller 20 of nqn.2026-11.org.godwit:ssd:S-1 listens on 1$' out
 if command -v python3 >/dev/null; then
-	check "status is what its schema says" fits
+	check "status is what its schema says" status_fits
+	check "the third command fails, as the script has it" prints 'status 280' write 8+4 write 8+4 write 9
+	check "a line of the trace is what its schema says" trace_fits
+	check "a line of the changes is, too" changes_fit
+	check "and of their file" fits changes lines <changes
 else
-	skip "status is what its schema says" "there is no python3"
+	skip "what hosts see, and schemas" "there is no python3"
 fi
 check "the script was carried out" grep -qF '"text":"error=280 nth=3"' <(ctl faults 1/20)
 check "a command that there is not" refuses 3 '"error":"commands: status,' ctl control frobnicate

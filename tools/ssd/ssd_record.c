@@ -30,8 +30,8 @@ void gw_record_print(FILE *file, const struct gw_change *c)
 		"written", "zeroed", "deallocated", "uncorrectable", "formatted", "lost", "deleted",
 	};
 
-	fprintf(file, "{\"sequence\":%llu,\"time_ns\":%llu,\"cntlid\":%u,\"nsid\":%u,\"slba\":%llu,"
-		      "\"blocks\":%llu,\"kind\":\"%s\",\"failed\":%s}\n",
+	fprintf(file, "{\"schema_version\":1,\"sequence\":%llu,\"time_ns\":%llu,\"cntlid\":%u,"
+		      "\"nsid\":%u,\"slba\":%llu,\"blocks\":%llu,\"kind\":\"%s\",\"failed\":%s}\n",
 		(unsigned long long)c->sequence, (unsigned long long)c->at_ns, c->cntlid, c->nsid,
 		(unsigned long long)c->slba, (unsigned long long)c->count, kinds[c->kind],
 		c->is_failed ? "true" : "false");

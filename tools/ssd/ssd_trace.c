@@ -85,8 +85,8 @@ static void print_json(FILE *file, const struct gw_trace_entry *e, const char *c
 	const char *status = gw_words_status(e->status);
 	uint64_t first, blocks;
 
-	fprintf(file, "{\"sequence\":%llu,\"time_ns\":%llu,\"controller\":\"%u/%u\",\"sqid\":%u,\"cid\":%u,"
-		      "\"command\":\"%s\",\"opcode\":%u,\"nsid\":%u",
+	fprintf(file, "{\"schema_version\":1,\"sequence\":%llu,\"time_ns\":%llu,"
+		      "\"controller\":\"%u/%u\",\"sqid\":%u,\"cid\":%u,\"command\":\"%s\",\"opcode\":%u,\"nsid\":%u",
 		(unsigned long long)e->sequence, (unsigned long long)e->at_ns, e->subsystem, e->cntlid,
 		e->sqid, e->sqe.cid, command, e->sqe.opcode, e->sqe.nsid);
 	if (gw_words_range(e->sqid == 0, &e->sqe, &first, &blocks))
