@@ -81,6 +81,7 @@ if command -v python3 >/dev/null; then
 	check "a line of the trace is what its schema says" trace_fits
 	check "a line of the changes is, too" changes_fit
 	check "and of their file" fits changes lines <changes
+	check "a feature is saved" prints '333 333' save 4=333 saved 4 get 4
 else
 	skip "what hosts see, and schemas" "there is no python3"
 fi
@@ -89,5 +90,10 @@ check "a command that there is not" refuses 3 '"error":"commands: status,' ctl c
 check "a controller that there is not" refuses 3 'there is no controller 1/2' ctl control reset 1/2
 check "files are there" test -e changes -a -e trace
 stop
+if command -v python3 >/dev/null; then
+	start --subsystem a,config=drive.conf --listen 0 --listen 1
+	check "what was saved is the current value of a new process" prints 333 get 4
+	stop
+fi
 check "sockets are not left behind" test ! -e 0 -a ! -e 1 -a ! -e control
 exit $failed

@@ -202,7 +202,7 @@ Test(ssd_config, old)
 	cr_assert_eq(gw_client_identify(client, 0x01, 0, &id), 0);
 	cr_assert_eq(id.ver, 0x00010300);
 	cr_assert_eq(id.cntrltype, 0);
-	cr_assert_eq(id.oncs, 0x4f, "neither Verify nor Copy");
+	cr_assert_eq(id.oncs, 0x5f, "neither Verify nor Copy");
 	cr_assert_eq(id.oacs, 0x00a);
 	cr_assert_eq(gw_client_identify(client, 0x05, 1, bytes), NVME_SC_INVALID_FIELD);
 	cr_assert_eq(gw_client_identify(client, 0x08, 1, bytes), NVME_SC_INVALID_FIELD);
@@ -267,7 +267,8 @@ Test(ssd_config, switches)
 {
 	static const char *const off[] = { "compare", "write-zeroes", "dataset-management", "copy",
 					   "write-uncorrectable", "verify", "format", "sanitize",
-					   "namespace-management", "timestamp", "track-changes", "lba-status" };
+					   "namespace-management", "timestamp", "track-changes", "lba-status",
+					   "save-features" };
 	static const uint8_t io[] = { GW_NVME_COMPARE, GW_NVME_WRITE_ZEROES, GW_NVME_VERIFY, GW_NVME_COPY,
 				      GW_NVME_WRITE_UNCORRECTABLE, GW_NVME_DATASET_MANAGEMENT };
 	static const uint8_t admins[] = { 0x80, 0x84, 0x0d, 0x15, 0x45 };

@@ -516,7 +516,9 @@ Test(ssd_nvme, features_are_kept_and_told)
 	cr_assert_eq(value, 333);
 	cr_assert_eq(admin(A, GW_NVME_GET_FEATURES, 0, 1u << 8 | NVME_FID_TEMPERATURE, 0, 0, &value), 0);
 	cr_assert_eq(value, 343);
-	cr_assert_eq(admin(A, GW_NVME_SET_FEATURES, 0, 1u << 31 | NVME_FID_TEMPERATURE, 1, 0, NULL),
+	cr_assert_eq(admin(A, GW_NVME_SET_FEATURES, 0, 1u << 31 | NVME_FID_KEEP_ALIVE, 1, 0, NULL),
+		     NVME_SC_FEATURE_NOT_SAVEABLE);
+	cr_assert_eq(admin(A, GW_NVME_SET_FEATURES, 0, 1u << 31 | NVME_FID_HOST_ID, 1, 16, NULL),
 		     NVME_SC_FEATURE_NOT_SAVEABLE);
 	cr_assert_eq(admin(A, GW_NVME_GET_FEATURES, 0, 0x7f, 0, 0, NULL), NVME_SC_INVALID_FIELD);
 	cr_assert_eq(admin(A, GW_NVME_GET_FEATURES, 0, NVME_FID_CDQ, 0, 512, NULL),
@@ -526,6 +528,41 @@ Test(ssd_nvme, features_are_kept_and_told)
 	memset(gw_client_at(A, BUFFER), 0, 16);
 	cr_assert_eq(admin(A, GW_NVME_GET_FEATURES, 0, NVME_FID_HOST_ID, 1, 16, NULL), 0);
 	cr_assert_eq(*gw_client_at(A, BUFFER + 15), 0x77);
+	cr_assert_eq(admin(A, GW_NVME_GET_FEATURES, 0, 1u << 8 | NVME_FID_HOST_ID, 1, 16, NULL), 0);
+	cr_assert(is_zero(BUFFER, 16));
+}
+
+static uint32_t feature(struct gw_client *client, uint32_t select, uint8_t fid)
+{
+	uint32_t value = UINT32_MAX;
+
+	cr_assert_eq(admin(client, GW_NVME_GET_FEATURES, 0, select << 8 | fid, 0, 0, &value), 0);
+	return value;
+}
+
+/* Base 4.4: a reset ends what was only set; what was saved is the current value from then on. */
+Test(ssd_nvme, a_saved_feature_outlives_a_reset_and_the_process)
+{
+	const uint32_t save = 1u << 31;
+
+	cr_assert_eq(admin(A, GW_NVME_SET_FEATURES, 0, save | NVME_FID_TEMPERATURE, 333, 0, NULL), 0);
+	cr_assert_eq(admin(A, GW_NVME_SET_FEATURES, 0, save | NVME_FID_ARBITRATION, 1, 0, NULL), 0);
+	cr_assert_eq(admin(A, GW_NVME_SET_FEATURES, 0, NVME_FID_TEMPERATURE, 334, 0, NULL), 0);
+	cr_assert_eq(feature(A, 0, NVME_FID_TEMPERATURE), 334, "current");
+	cr_assert_eq(feature(A, 1, NVME_FID_TEMPERATURE), 343, "default");
+	cr_assert_eq(feature(A, 2, NVME_FID_TEMPERATURE), 333, "saved");
+	cr_assert_eq(feature(A, 2, NVME_FID_WRITE_CACHE), 1, "not saved: the default");
+	cr_assert_eq(feature(A, 3, NVME_FID_TEMPERATURE), 5, "changeable, saveable");
+	cr_assert_eq(feature(A, 3, NVME_FID_KEEP_ALIVE), 4, "changeable");
+	gw_client_stop_controller(A);
+	gw_client_start_controller(A);
+	cr_assert_eq(feature(A, 0, NVME_FID_TEMPERATURE), 333);
+	gw_rig_restart(&rig);
+	gw_client_start(A, 1);
+	gw_client_start(B, 1);
+	cr_assert_eq(feature(A, 0, NVME_FID_TEMPERATURE), 333);
+	cr_assert_eq(feature(A, 0, NVME_FID_ARBITRATION), 1);
+	cr_assert_eq(feature(B, 0, NVME_FID_TEMPERATURE), 343, "each controller has its own");
 }
 
 Test(ssd_nvme, log_pages_count_and_explain)

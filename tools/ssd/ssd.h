@@ -105,6 +105,13 @@ struct gw_features {
 	uint16_t queues;		/* 0-based, as it was granted; both kinds */
 };
 
+/* Of one controller, by their numbers: all that can be saved are a dword. */
+#define GW_SSD_SAVED_FIDS 16u
+struct gw_saved_features {
+	uint32_t mask;			/* a bit for each that is */
+	uint32_t value[GW_SSD_SAVED_FIDS];
+};
+
 /* Memory that a command reads or writes, in pieces. */
 struct gw_xfer {
 	struct iovec iov[GW_SSD_PIECES_MAX];
@@ -186,6 +193,7 @@ struct gw_ctrl {
 	uint32_t events;
 	uint8_t masked_events;		/* a bit for each type that waits for its log page to be read */
 	struct gw_features feature;
+	struct gw_saved_features saved;
 	struct nvme_log_error_entry error[GW_SSD_ERRORS_MAX];
 	uint64_t errors;		/* ever */
 	uint32_t changed_namespaces;	/* a bit for each */
@@ -267,7 +275,9 @@ uint16_t gw_admin_execute(struct gw_cmd *cmd);
 uint16_t gw_identify(struct gw_cmd *cmd);
 uint16_t gw_features_set(struct gw_cmd *cmd);
 uint16_t gw_features_get(struct gw_cmd *cmd);
-void gw_features_init(const struct gw_ssd_config *config, struct gw_features *feature);
+/* As after a reset: what is saved, and the defaults of all else. c->lock is held. */
+void gw_features_begin(struct gw_ctrl *c);
+bool gw_features_can_save(uint32_t fid);
 uint16_t gw_log_page(struct gw_cmd *cmd);
 uint16_t gw_admin_format(struct gw_cmd *cmd);
 uint16_t gw_admin_sanitize(struct gw_cmd *cmd);
@@ -345,6 +355,8 @@ struct gw_subsys {
 	struct gw_ns *ns[GW_SSD_NAMESPACES_MAX];	/* by NSID - 1 */
 	struct gw_ctrl *ctrl[GW_SSD_CONTROLLERS_MAX];
 	uint32_t ctrls;
+	/* By the controllers' index, of ns_lock; each has a copy that a reset can look at. */
+	struct gw_saved_features saved[GW_SSD_CONTROLLERS_MAX];
 	uint16_t sanitize_status;	/* as in the log page */
 	uint32_t sanitize_dw10;
 	pthread_mutex_t lm_lock;	/* of the queues, and of who is tracked */
@@ -367,7 +379,7 @@ void gw_subsys_close(struct gw_subsys *ss);	/* destroys its controllers, too */
 int gw_subsys_create(struct gw_subsys *ss, uint32_t nsid, uint64_t bytes, uint8_t lbads,
 		     uint64_t attached, struct gw_ns **out, struct gw_diag *diag);
 void gw_subsys_delete(struct gw_subsys *ss, uint32_t nsid);
-/* Writes the description of the namespaces; ns_lock is held. */
+/* Writes the description of what is kept: namespaces, saved features. ns_lock is held for writing. */
 int gw_subsys_save(struct gw_subsys *ss, struct gw_diag *diag);
 /* A power cut: caches are lost, controllers are reset. Return: sectors lost. */
 uint64_t gw_subsys_power_cut(struct gw_subsys *ss, uint64_t torn_seed);

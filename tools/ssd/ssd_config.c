@@ -36,7 +36,8 @@ void gw_ssd_config_init(struct gw_ssd_config *config)
 		.cache_bytes = UINT64_C(4) << 20,
 		.lbads = GW_NS_LBADS_MIN,
 		.oncs = NVME_ONCS_COMPARE | NVME_ONCS_WRITE_UNCORRECTABLE | NVME_ONCS_DSM |
-			NVME_ONCS_WRITE_ZEROES | NVME_ONCS_TIMESTAMP | NVME_ONCS_VERIFY | NVME_ONCS_COPY,
+			NVME_ONCS_WRITE_ZEROES | NVME_ONCS_SAVE | NVME_ONCS_TIMESTAMP |
+			NVME_ONCS_VERIFY | NVME_ONCS_COPY,
 		.oacs = NVME_OACS_FORMAT | NVME_OACS_NAMESPACES | NVME_OACS_LBA_STATUS,
 		.fuses = NVME_FUSES_COMPARE_WRITE,
 		.sanicap = NVME_SANICAP_CRYPTO | NVME_SANICAP_BLOCK,
@@ -165,6 +166,7 @@ static const struct key keys[] = {
 	{ "write-uncorrectable", BIT, FIELD(oncs), NVME_ONCS_WRITE_UNCORRECTABLE, 0 },
 	{ "dataset-management", BIT, FIELD(oncs), NVME_ONCS_DSM, 0 },
 	{ "write-zeroes", BIT, FIELD(oncs), NVME_ONCS_WRITE_ZEROES, 0 },
+	{ "save-features", BIT, FIELD(oncs), NVME_ONCS_SAVE, 0 },
 	{ "timestamp", BIT, FIELD(oncs), NVME_ONCS_TIMESTAMP, 0 },
 	{ "verify", BIT, FIELD(oncs), NVME_ONCS_VERIFY, 0 },
 	{ "copy", BIT, FIELD(oncs), NVME_ONCS_COPY, 0 },

@@ -80,7 +80,7 @@ static void reset_locked(struct gw_ctrl *c)
 	c->events = 0;
 	c->masked_events = 0;
 	c->changed_namespaces = 0;
-	gw_features_init(&c->ss->config, &c->feature);
+	gw_features_begin(c);
 	pthread_cond_broadcast(&c->wake);
 }
 
@@ -536,6 +536,7 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 	}
 	c->ss = ss;
 	c->index = ss->ctrls;
+	c->saved = ss->saved[c->index];
 	c->cntlid = gw_ssd_config_cntlid(&ss->config, c->index);
 	c->is_manager = ss->config.has_migration && ss->ctrls < ss->config.managers;
 	pthread_mutex_init(&c->lock, NULL);
@@ -545,7 +546,7 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	gw_features_init(&c->ss->config, &c->feature);
+	gw_features_begin(c);
 	gw_faults_init(&c->faults);
 	c->counters.power_cycles = 1;
 	ss->ctrl[ss->ctrls++] = c;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Set and Get Features (Base 5.1.25, 5.1.11). None can be saved. */
+/* Set and Get Features (Base 5.1.25, 5.1.11, and 4.4 for those that are saved). */
 #include <string.h>
 
 #include "clock.h"
@@ -9,11 +9,13 @@
 #define SELECT_DEFAULT 1u
 #define SELECT_SAVED 2u
 #define SELECT_SUPPORTED 3u
+#define SAVEABLE 0x1u
 #define CHANGEABLE 0x4u
 #define PER_NAMESPACE 0x2u
 #define HOST_BEHAVIOR_BYTES 512u
+#define TIMESTAMP_BYTES 8u
 
-void gw_features_init(const struct gw_ssd_config *config, struct gw_features *feature)
+static void set_defaults(const struct gw_ssd_config *config, struct gw_features *feature)
 {
 	memset(feature, 0, sizeof(*feature));
 	feature->arbitration = 3;	/* bursts of 8 */
@@ -50,6 +52,50 @@ static uint32_t *plain(struct gw_features *feature, uint8_t fid)
 	default:
 		return NULL;
 	}
+}
+
+bool gw_features_can_save(uint32_t fid)
+{
+	struct gw_features any = { 0 };
+
+	return fid < GW_SSD_SAVED_FIDS && fid != NVME_FID_KEEP_ALIVE &&
+	       plain(&any, (uint8_t)fid) != NULL;
+}
+
+static void set_saved(const struct gw_saved_features *saved, struct gw_features *feature)
+{
+	for (uint8_t fid = 0; fid < GW_SSD_SAVED_FIDS; fid++) {
+		if ((saved->mask >> fid & 1) != 0)
+			*plain(feature, fid) = saved->value[fid];
+	}
+}
+
+void gw_features_begin(struct gw_ctrl *c)
+{
+	set_defaults(&c->ss->config, &c->feature);
+	set_saved(&c->saved, &c->feature);
+}
+
+/* It is the current value already. */
+static uint16_t save(struct gw_cmd *cmd, uint8_t fid)
+{
+	struct gw_ctrl *c = cmd->ctrl;
+	struct gw_saved_features *saved = &c->ss->saved[c->index], old;
+	uint16_t status = NVME_SC_SUCCESS;
+
+	pthread_rwlock_wrlock(&c->ss->ns_lock);
+	old = *saved;
+	saved->mask |= 1u << fid;
+	saved->value[fid] = cmd->sqe.cdw11;
+	if (gw_subsys_save(c->ss, NULL) < 0) {
+		*saved = old;
+		status = NVME_SC_INTERNAL;
+	}
+	pthread_mutex_lock(&c->lock);
+	c->saved = *saved;
+	pthread_mutex_unlock(&c->lock);
+	pthread_rwlock_unlock(&c->ss->ns_lock);
+	return status;
 }
 
 /* Numbers of 0-based queues wanted; as many of both kinds are given, and told in the completion. */
@@ -108,7 +154,7 @@ static uint16_t set_locked(struct gw_cmd *cmd, uint8_t fid)
 static uint16_t set_timestamp(struct gw_cmd *cmd)
 {
 	struct gw_ctrl *c = cmd->ctrl;
-	uint8_t data[8];
+	uint8_t data[TIMESTAMP_BYTES];
 	const uint16_t status = gw_xfer_from_host(cmd, data, sizeof(data));
 
 	if (status != NVME_SC_SUCCESS)
@@ -125,7 +171,7 @@ static uint16_t set_timestamp(struct gw_cmd *cmd)
 static uint16_t get_timestamp(struct gw_cmd *cmd)
 {
 	struct gw_ctrl *c = cmd->ctrl;
-	uint8_t data[8] = { 0 };
+	uint8_t data[TIMESTAMP_BYTES] = { 0 };
 	uint64_t now_ms;
 
 	pthread_mutex_lock(&c->lock);
@@ -199,14 +245,20 @@ static void flush_caches(struct gw_subsys *ss)
 	pthread_rwlock_unlock(&ss->ns_lock);
 }
 
+static bool can_save(const struct gw_ctrl *c, uint8_t fid)
+{
+	return (c->ss->config.oncs & NVME_ONCS_SAVE) != 0 && gw_features_can_save(fid);
+}
+
 uint16_t gw_features_set(struct gw_cmd *cmd)
 {
 	const uint8_t fid = (uint8_t)cmd->sqe.cdw10;
+	const bool is_saving = cmd->sqe.cdw10 >> 31 != 0;
 	uint16_t status;
 
 	if (!is_known(cmd->ctrl, fid))
 		return NVME_SC_INVALID_FIELD;
-	if ((cmd->sqe.cdw10 >> 31) != 0)
+	if (is_saving && !can_save(cmd->ctrl, fid))
 		return NVME_SC_FEATURE_NOT_SAVEABLE;
 	switch (fid) {
 	case NVME_FID_CDQ:
@@ -225,10 +277,10 @@ uint16_t gw_features_set(struct gw_cmd *cmd)
 	pthread_mutex_unlock(&cmd->ctrl->lock);
 	if (status == NVME_SC_SUCCESS && fid == NVME_FID_WRITE_CACHE && (cmd->sqe.cdw11 & 1) == 0)
 		flush_caches(cmd->ctrl->ss);
-	return status;
+	return status == NVME_SC_SUCCESS && is_saving ? save(cmd, fid) : status;
 }
 
-/* Of the current or the default values. */
+/* Of the current or other values. */
 static uint16_t get_value(struct gw_cmd *cmd, struct gw_features *feature, uint8_t fid)
 {
 	const uint32_t *value = plain(feature, fid);
@@ -268,10 +320,30 @@ static uint16_t get_current(struct gw_cmd *cmd, uint8_t fid)
 	return status;
 }
 
+/* Those that are data are all zeroes until a host sets them. */
+static uint16_t get_other(struct gw_cmd *cmd, uint8_t fid, bool is_saved)
+{
+	static const uint8_t zeroes[HOST_BEHAVIOR_BYTES];
+	struct gw_features other;
+	uint32_t bytes;
+
+	kept_data(&other, fid, cmd->sqe.cdw11, &bytes);
+	if (fid == NVME_FID_TIMESTAMP)
+		bytes = TIMESTAMP_BYTES;
+	if (bytes != 0)
+		return gw_xfer_to_host(cmd, zeroes, bytes);
+	set_defaults(&cmd->ctrl->ss->config, &other);
+	if (is_saved) {
+		pthread_mutex_lock(&cmd->ctrl->lock);
+		set_saved(&cmd->ctrl->saved, &other);
+		pthread_mutex_unlock(&cmd->ctrl->lock);
+	}
+	return get_value(cmd, &other, fid);
+}
+
 uint16_t gw_features_get(struct gw_cmd *cmd)
 {
 	const uint8_t fid = (uint8_t)cmd->sqe.cdw10;
-	struct gw_features defaults;
 
 	if (!is_known(cmd->ctrl, fid))
 		return NVME_SC_INVALID_FIELD;
@@ -279,11 +351,11 @@ uint16_t gw_features_get(struct gw_cmd *cmd)
 	case SELECT_CURRENT:
 		return get_current(cmd, fid);
 	case SELECT_DEFAULT:
-	case SELECT_SAVED:		/* none is saved: then it is the default */
-		gw_features_init(&cmd->ctrl->ss->config, &defaults);
-		return get_value(cmd, &defaults, fid);
+	case SELECT_SAVED:		/* one that is not: then it is the default */
+		return get_other(cmd, fid, (cmd->sqe.cdw10 >> 8 & 7) == SELECT_SAVED);
 	case SELECT_SUPPORTED:
-		cmd->dw0 = CHANGEABLE | (fid == NVME_FID_ERROR_RECOVERY ? PER_NAMESPACE : 0);
+		cmd->dw0 = CHANGEABLE | (can_save(cmd->ctrl, fid) ? SAVEABLE : 0) |
+			   (fid == NVME_FID_ERROR_RECOVERY ? PER_NAMESPACE : 0);
 		return NVME_SC_SUCCESS;
 	default:
 		return NVME_SC_INVALID_FIELD;

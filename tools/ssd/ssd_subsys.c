@@ -141,10 +141,28 @@ static int write_file(int dir_fd, const char *text)
 	return err;
 }
 
+/* One for each that is saved. */
+static void describe_features(const struct gw_subsys *ss, struct json_object *list)
+{
+	for (uint32_t i = 0; i < GW_SSD_CONTROLLERS_MAX; i++) {
+		for (uint32_t fid = 0; fid < GW_SSD_SAVED_FIDS; fid++) {
+			struct json_object *o;
+
+			if ((ss->saved[i].mask >> fid & 1) == 0)
+				continue;
+			o = json_object_new_object();
+			json_object_object_add(o, "controller", json_object_new_int64(i + 1));
+			json_object_object_add(o, "fid", json_object_new_int64(fid));
+			json_object_object_add(o, "value", json_object_new_int64(ss->saved[i].value[fid]));
+			json_object_array_add(list, o);
+		}
+	}
+}
+
 int gw_subsys_save(struct gw_subsys *ss, struct gw_diag *diag)
 {
 	struct json_object *root = json_object_new_object();
-	struct json_object *list = json_object_new_array();
+	struct json_object *list = json_object_new_array(), *features = json_object_new_array();
 	int err;
 
 	json_object_object_add(root, "schema_version", json_object_new_int(SCHEMA_VERSION));
@@ -153,6 +171,8 @@ int gw_subsys_save(struct gw_subsys *ss, struct gw_diag *diag)
 			json_object_array_add(list, describe(ss->ns[i]));
 	}
 	json_object_object_add(root, "namespaces", list);
+	describe_features(ss, features);
+	json_object_object_add(root, "saved_features", features);
 	err = write_file(ss->dir_fd, json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY));
 	json_object_put(root);
 	if (err < 0)
@@ -218,10 +238,24 @@ static int load_one(struct gw_subsys *ss, struct json_object *o, struct gw_diag 
 	return 0;
 }
 
+static int load_feature(struct gw_subsys *ss, struct json_object *o, struct gw_diag *diag)
+{
+	const uint64_t controller = number(o, "controller"), fid = number(o, "fid"), value = number(o, "value");
+	struct gw_saved_features *saved;
+
+	if (controller < 1 || controller > GW_SSD_CONTROLLERS_MAX || fid >= GW_SSD_SAVED_FIDS ||
+	    !gw_features_can_save((uint32_t)fid) || value > UINT32_MAX)
+		return gw_fail(diag, -EINVAL, "%s: a saved feature that makes no sense", DESCRIPTION);
+	saved = &ss->saved[controller - 1];
+	saved->mask |= 1u << fid;
+	saved->value[fid] = (uint32_t)value;
+	return 0;
+}
+
 static int load(struct gw_subsys *ss, struct gw_diag *diag)
 {
 	const int fd = openat(ss->dir_fd, DESCRIPTION, O_RDONLY | O_CLOEXEC);
-	struct json_object *root, *list = NULL;
+	struct json_object *root, *list = NULL, *features = NULL;
 	int err = 0;
 
 	if (fd < 0)
@@ -234,6 +268,12 @@ static int load(struct gw_subsys *ss, struct gw_diag *diag)
 		err = gw_fail(diag, -EINVAL, "%s is no description of a subsystem", DESCRIPTION);
 	for (size_t i = 0; err == 0 && i < json_object_array_length(list); i++)
 		err = load_one(ss, json_object_array_get_idx(list, i), diag);
+	/* Not in those of older versions. */
+	if (err == 0 && json_object_object_get_ex(root, "saved_features", &features) &&
+	    !json_object_is_type(features, json_type_array))
+		err = gw_fail(diag, -EINVAL, "%s is no description of a subsystem", DESCRIPTION);
+	for (size_t i = 0; err == 0 && features != NULL && i < json_object_array_length(features); i++)
+		err = load_feature(ss, json_object_array_get_idx(features, i), diag);
 	json_object_put(root);
 	return err;
 }
