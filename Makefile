@@ -98,7 +98,7 @@ race_bin := $(patsubst tests/race/%.c,$(RACE)/%,$(race_src))
 race_conform := $(RACE)/conform
 man_pages := $(patsubst docs/man/%.scd,$(B)/man/%,$(man_src))
 
-asan_tests := $(patsubst $(B)/%,$(O)/asan/%,$(unit_bin) $(prop_bin) $(fault_bin))
+asan_tests := $(patsubst $(B)/%,$(O)/asan/%,$(unit_bin) $(prop_bin) $(fault_bin) $(conform))
 fault_godwit := $(if $(tool_src),$(O)/fault/godwit)
 asan_godwit := $(if $(tool_src),$(O)/asan/godwit)
 
@@ -269,7 +269,7 @@ check-fault: $(fault_bin) ## the engine on the model device, a fault at every st
 	$(run_tests) $(fault_bin)
 check-race: $(race_bin) $(race_conform) ## the threads of a migration and of the software SSD, under the thread sanitizer
 	$(run_tests) $(race_bin) $(race_conform)
-check-asan: ## unit, property, fault and command-line tests under the sanitizers
+check-asan: ## unit, property, fault, conformance and command-line tests under the sanitizers
 	$(remake) SAN=1 B=$(O)/asan all tests
 	$(run_tests) $(asan_items)
 check-fuzz: $(fuzz_bin) ## replay each corpus, then a few seconds of new inputs

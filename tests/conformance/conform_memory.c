@@ -88,7 +88,7 @@ static void reports(struct cf *t)
 static void reported_once(struct cf *t)
 {
 	uint8_t pages[256] = { 0 };
-	bool is_aligned;
+	bool is_aligned = true;
 
 	track(t, 0, WHERE, 128);
 	read_into(t, 3);
@@ -102,7 +102,7 @@ static void small_buffer(struct cf *t)
 {
 	uint8_t pages[256] = { 0 };
 	uint32_t calls = 1, found = 0;
-	bool is_aligned;
+	bool is_aligned = true;
 
 	track(t, 0, WHERE, 128);
 	for (uint64_t i = 0; i < 20; i++)
@@ -118,7 +118,7 @@ static void small_buffer(struct cf *t)
 static void complete_when_suspended(struct cf *t)
 {
 	uint8_t pages[256] = { 0 };
-	bool is_aligned;
+	bool is_aligned = true;
 
 	track(t, 0, WHERE, 128);
 	read_into(t, 5);
@@ -181,7 +181,7 @@ static void too_fine(struct cf *t)
 static void outside(struct cf *t)
 {
 	uint8_t pages[256] = { 0 };
-	bool is_aligned;
+	bool is_aligned = true;
 	uint32_t found = 0;
 
 	track(t, 0, WHERE + 8 * PAGE, 8);
