@@ -30,6 +30,8 @@
 #define NVME_REG_ACQ    0x30u		/* 8 bytes */
 #define NVME_REG_CMBLOC 0x38u
 #define NVME_REG_CMBSZ  0x3cu
+#define NVME_REG_CMBMSC 0x50u		/* 8 bytes */
+#define NVME_REG_CMBSTS 0x58u
 #define NVME_REG_DOORBELLS 0x1000u	/* SQ y: (2 y) << (2 + DSTRD); CQ y: (2 y + 1) << (2 + DSTRD) */
 
 #define NVME_CAP_MQES(cap)   ((uint32_t)((cap) & 0xffff))	/* entries - 1 */
@@ -38,6 +40,10 @@
 #define NVME_CAP_DSTRD(cap)  ((uint32_t)((cap) >> 32 & 0xf))
 #define NVME_CAP_NSSRS       (UINT64_C(1) << 36)
 #define NVME_CAP_CSS_NVM     (UINT64_C(1) << 37)
+#define NVME_CAP_CMBS        (UINT64_C(1) << 57)	/* there may be a controller memory buffer */
+#define NVME_CMBMSC_REGISTERS 0x1u			/* CRE: CMBLOC and CMBSZ can be seen */
+#define NVME_CMBMSC_SPACE     0x2u			/* CMSE: it is there, at the address in 63:12 */
+#define NVME_CMBSTS_INVALID   0x1u			/* CBAI */
 #define NVME_CAP_MPSMIN(cap) ((uint32_t)((cap) >> 48 & 0xf))	/* 2^(12 + n) bytes */
 #define NVME_CAP_MPSMAX(cap) ((uint32_t)((cap) >> 52 & 0xf))
 

@@ -28,6 +28,7 @@ enum cf_kind {
 	CF_POWER_OF_TWO,  /* TRATTR.MRTLL */
 	CF_NO_ALLOCATION, /* RALBAS is 0 */
 	CF_NO_TRACKING,	  /* TUDCS and THMCS are 0 */
+	CF_CMB,		  /* a controller memory buffer (CAP.CMBS) */
 	CF_KINDS,
 };
 

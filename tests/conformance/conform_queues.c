@@ -65,6 +65,34 @@ static void offsets(struct cf *t)
 	cf_status(t, "an entry of the list", create_scattered(t, 8), NVME_SC_PRP_OFFSET_INVALID);
 }
 
+/* An Identify shows that the memory is there, and not just any address that is refused. */
+static void in_controller_memory(struct cf *t)
+{
+	const uint64_t base = UINT64_C(1) << 40;
+	struct gw_client *m = t->drive.m;
+	struct gw_nvme_sqe sqe = { .opcode = GW_NVME_IDENTIFY, .cdw10 = NVME_CNS_CONTROLLER };
+	uint64_t list[2] = { GW_CLIENT_IOVA + CF_RING + 8 * 4096, base };
+
+	cf_true(t, "CAP.CMBS", (gw_client_register(m, NVME_REG_CAP + 4) >> 25 & 1) != 0);
+	gw_client_set_register(m, NVME_REG_CMBMSC + 4, (uint32_t)(base >> 32));
+	gw_client_set_register(m, NVME_REG_CMBMSC,
+			       (uint32_t)base | NVME_CMBMSC_REGISTERS | NVME_CMBMSC_SPACE);
+	cf_true(t, "CMBSZ", gw_client_register(m, NVME_REG_CMBSZ) >> 12 != 0);
+	sqe.data_pointer[0] = base;
+	cf_status(t, "Identify into it", cf_execute(t, m, 0, &sqe, 0), NVME_SC_SUCCESS);
+	sqe = (struct gw_nvme_sqe){ .opcode = GW_NVME_CONTROLLER_DATA_QUEUE,
+				    .cdw11 = (uint32_t)A << 16 | NVME_CDQ_CONTIGUOUS,
+				    .cdw12 = 128 * 8 };
+	sqe.data_pointer[0] = base;
+	cf_status(t, "PRP1", cf_execute(t, m, 0, &sqe, 0), NVME_SC_INVALID_FIELD);
+	memcpy(gw_client_at(m, CF_RING), list, sizeof(list));
+	sqe.data_pointer[0] = GW_CLIENT_IOVA + CF_RING;
+	sqe.cdw11 = (uint32_t)A << 16;
+	sqe.cdw12 = 256 * 8;
+	cf_status(t, "a page", cf_execute(t, m, 0, &sqe, 0), NVME_SC_INVALID_FIELD);
+	cf_status(t, "host memory", cf_create(t, A, 128, CF_RING), NVME_SC_SUCCESS);
+}
+
 static void selectors(struct cf *t)
 {
 	cf_status(t, "QT 1h",
@@ -301,8 +329,7 @@ static const struct cf_item items[] = {
 	{ 12, CF_USUAL, "create by a list: entries go on in the right page", scattered, NULL },
 	{ 13, CF_USUAL, "CDQSIZE no multiple of 8: 02h; 0: refused", sizes, NULL },
 	{ 14, CF_USUAL, "PRP1, or an entry of the list, with an offset: 13h", offsets, NULL },
-	{ 15, CF_USUAL, "PRP1 in a CMB: 02h", NULL,
-	  "no drive here has a controller memory buffer" },
+	{ 15, CF_CMB, "PRP1 or a page of the list in a CMB: 02h", in_controller_memory, NULL },
 	{ 16, CF_USUAL, "QT 1h: 02h; SEL 2h: 02h", selectors, NULL },
 	{ 17, CF_USUAL, "CNTLID unknown: 11fh", unknown_controller, NULL },
 	{ 18, CF_USUAL, "CNTLID of the manager: refused", own_controller, NULL },

@@ -40,6 +40,8 @@ static void configure(struct gw_ssd_config *config, enum cf_kind kind)
 		config->unit_blocks = 0;
 	if (kind == CF_NO_TRACKING)
 		config->trattr = 0;
+	if (kind == CF_CMB)
+		config->cmb_bytes = 64u << 10;
 }
 
 static void begin(enum cf_kind kind)

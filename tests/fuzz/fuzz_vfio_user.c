@@ -46,6 +46,7 @@ static void set_up(void)
 	config.namespace_bytes = 1 << 20;
 	config.capacity_bytes = 8 << 20;
 	config.cache_bytes = 64 << 10;
+	config.cmb_bytes = 64 << 10;
 	config.has_migration = true;
 	assert(mkdtemp(dir) != NULL);
 	atexit(remove_dir);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What a software SSD is told to be, and what a host then finds, through the vfio-user socket. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ssd_rig.h"
+#include "vfio_user.h"
 
 TestSuite(ssd_config, .timeout = 60);
 
@@ -132,7 +134,8 @@ Test(ssd_config, errors)
 		{ "io-queues = -1\n", ":1: io-queues= is a number from 1 to 32, and not '-1'" },
 		{ "pci-vendor = ffff\n",
 		  ":1: pci-vendor= is a hexadecimal number from 1 to fffe, and not 'ffff'" },
-		{ "transfer = 24KiB\n", ":1: transfer= is a power of two, and not '24KiB'" },
+		{ "transfer = 24KiB\n", ":1: transfer= is a power of two, of whole pages, and not '24KiB'" },
+		{ "cmb = 2KiB\n", ":1: cmb= is a power of two, of whole pages, and not '2KiB'" },
 		{ "transfer = 4KiB\n", ":1: transfer= is 8.0 KiB to 1.0 MiB" },
 		{ "size = lots\n", ":1: size= is a size, such as 64MiB, and not 'lots'" },
 		{ "merge = yes\n", ":1: merge= is on or off, and not 'yes'" },
@@ -259,6 +262,63 @@ Test(ssd_config, tiny)
 	cr_assert_eq(granted, 0x10001);
 	gw_client_identify(client, 0x00, 3, &id);
 	cr_assert_eq(gw_client_identify(client, 0x00, 3, &id), NVME_SC_INVALID_NAMESPACE);
+	gw_rig_close(&rig);
+}
+
+static void set_wide(struct gw_client *client, uint32_t offset, uint64_t value)
+{
+	gw_client_set_register(client, offset + 4, (uint32_t)(value >> 32));
+	gw_client_set_register(client, offset, (uint32_t)value);
+}
+
+/* Base 8.2.1: it is where the host says, for data and lists; a Controller Level Reset takes it away. */
+Test(ssd_config, controller_memory)
+{
+	const uint64_t base = UINT64_C(1) << 40, enable = base | NVME_CMBMSC_REGISTERS | NVME_CMBMSC_SPACE;
+	struct gw_nvme_sqe sqe = { .opcode = GW_NVME_WRITE, .nsid = 1, .cdw12 = 31 };
+	struct gw_ssd_config config;
+	struct gw_client *client;
+	uint64_t list[4];
+	uint8_t text[16] = "in BAR 2", read[16];
+	struct gw_rig rig;
+
+	gw_ssd_config_init(&config);
+	cr_assert_eq(gw_ssd_config_set(&config, "cmb", "64KiB", NULL), 0);
+	config.namespace_bytes = UINT64_C(4) << 20;
+	gw_rig_open(&rig, 1, &config);
+	client = &rig.client[0];
+	gw_client_start(client, 1);
+	cr_assert_eq(gw_client_register(client, NVME_REG_CMBSZ), 0, "not before CRE");
+	set_wide(client, NVME_REG_CMBMSC, enable);
+	cr_assert_eq(gw_client_register(client, NVME_REG_CMBSZ), 0x1001f);
+	cr_assert_eq(gw_client_register(client, NVME_REG_CMBLOC), 0xfa);
+	/* 16 KiB: the first page and the list in it, the rest in host memory. */
+	cr_assert_eq(gw_client_write(client, 2, 0x3008, text, sizeof(text)), 0);
+	for (uint64_t i = 0; i < 3; i++)
+		list[i] = GW_CLIENT_IOVA + GW_CLIENT_BUFFER + i * 4096;
+	cr_assert_eq(gw_client_write(client, 2, 0x8000, list, 24), 0);
+	memset(gw_client_at(client, GW_CLIENT_BUFFER), 0x5a, 3 * 4096);
+	sqe.data_pointer[0] = base + 0x3000;
+	sqe.data_pointer[1] = base + 0x8000;
+	cr_assert_eq(gw_client_execute(client, 1, &sqe, 0, 0, NULL), 0);
+	/* Back into the last page of it. */
+	sqe = (struct gw_nvme_sqe){ .opcode = GW_NVME_READ, .nsid = 1, .cdw12 = 7 };
+	sqe.data_pointer[0] = base + 0xf000;
+	cr_assert_eq(gw_client_execute(client, 1, &sqe, 0, 0, NULL), 0);
+	cr_assert_eq(gw_client_read(client, 2, 0xf008, read, sizeof(read)), 0);
+	cr_assert_arr_eq(read, text, sizeof(text));
+	cr_assert_eq(gw_client_read(client, 2, 0xfff8, read, sizeof(read)), -EINVAL, "past its end");
+	/* CC.EN leaves it where it is; and it is not where it is not. */
+	gw_client_stop_controller(client);
+	gw_client_start_controller(client);
+	gw_client_create_queues(client, 1);
+	cr_assert_eq(gw_client_execute(client, 1, &sqe, 0, 0, NULL), 0);
+	sqe.data_pointer[0] = base + 0x10000;
+	cr_assert_eq(gw_client_execute(client, 1, &sqe, 0, 0, NULL), NVME_SC_DATA_TRANSFER_ERROR);
+	set_wide(client, NVME_REG_CMBMSC, ~UINT64_C(4095) | NVME_CMBMSC_REGISTERS | NVME_CMBMSC_SPACE);
+	cr_assert_eq(gw_client_register(client, NVME_REG_CMBSTS), NVME_CMBSTS_INVALID, "it would wrap");
+	cr_assert_eq(gw_client_call(client, GW_VFU_RESET, NULL, 0, NULL, 0, NULL, 0), 0);
+	cr_assert_eq(gw_client_register(client, NVME_REG_CMBSZ), 0);
 	gw_rig_close(&rig);
 }
 

@@ -273,6 +273,28 @@ void gw_dma_remove(struct gw_dma_map *map, uint64_t iova, uint64_t bytes)
 	free(taken);
 }
 
+void gw_dma_set_own(struct gw_dma_map *map, uint8_t *at, uint64_t iova, uint64_t bytes)
+{
+	pthread_mutex_lock(&map->lock);
+	map->own = (struct gw_dma_range){ .iova = iova,
+					  .bytes = bytes,
+					  .at = at,
+					  .flags = GW_DMA_READ | GW_DMA_WRITE };
+	pthread_mutex_unlock(&map->lock);
+	gw_dma_synchronize(map);
+}
+
+bool gw_dma_is_own(struct gw_dma_map *map, uint64_t iova, uint64_t bytes)
+{
+	bool is_own;
+
+	pthread_mutex_lock(&map->lock);
+	is_own = iova - map->own.iova < map->own.bytes || map->own.iova - iova < bytes;
+	is_own = is_own && map->own.bytes > 0;
+	pthread_mutex_unlock(&map->lock);
+	return is_own;
+}
+
 void gw_dma_synchronize(struct gw_dma_map *map)
 {
 	unsigned int old;
@@ -308,22 +330,33 @@ void gw_dma_leave(struct gw_dma_map *map, unsigned int epoch)
 	pthread_mutex_unlock(&map->lock);
 }
 
-void *gw_dma_at(struct gw_dma_map *map, uint64_t iova, uint32_t need, uint64_t *bytes)
+/* NULL: none has it. map->lock is held. */
+static const struct gw_dma_range *range_at(struct gw_dma_map *map, uint64_t iova)
 {
-	void *at = NULL;
-	uint32_t i;
+	uint32_t i = map->last;
 
-	pthread_mutex_lock(&map->lock);
-	i = map->last;
+	if (iova - map->own.iova < map->own.bytes)
+		return &map->own;
 	if (i >= map->count || iova - map->range[i].iova >= map->range[i].bytes)
 		i = find(map, iova);
-	if (i < map->count && iova >= map->range[i].iova && map->range[i].at != NULL &&
-	    (map->range[i].flags & need) == need) {
-		const uint64_t skip = iova - map->range[i].iova;
-		const uint64_t left = map->range[i].bytes - skip;
+	if (i >= map->count || iova < map->range[i].iova)
+		return NULL;
+	map->last = i;
+	return &map->range[i];
+}
 
-		map->last = i;
-		at = map->range[i].at + skip;
+void *gw_dma_at(struct gw_dma_map *map, uint64_t iova, uint32_t need, uint64_t *bytes)
+{
+	const struct gw_dma_range *range;
+	void *at = NULL;
+
+	pthread_mutex_lock(&map->lock);
+	range = range_at(map, iova);
+	if (range != NULL && range->at != NULL && (range->flags & need) == need) {
+		const uint64_t skip = iova - range->iova;
+		const uint64_t left = range->bytes - skip;
+
+		at = range->at + skip;
 		if (*bytes > left)
 			*bytes = left;
 	}

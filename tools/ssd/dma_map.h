@@ -40,6 +40,7 @@ struct gw_dma_map {
 	pthread_cond_t idle;
 	struct gw_dma_range *range;	/* by iova, disjoint */
 	uint32_t count, room, last;	/* last: where the latest hit was */
+	struct gw_dma_range own;	/* memory of the device, before all others; bytes 0: none */
 	uint32_t users[2];		/* inside, by the epoch they entered in */
 	unsigned int epoch;
 	struct gw_dma_file file[GW_DMA_FILES_MAX];
@@ -56,6 +57,10 @@ int gw_dma_add(struct gw_dma_map *map, int fd, uint64_t offset, uint64_t iova, u
 	       uint32_t flags);
 /* Every range that touches [iova, iova + bytes); bytes 0: all. On return nobody uses them. */
 void gw_dma_remove(struct gw_dma_map *map, uint64_t iova, uint64_t bytes);
+/* Memory of the device itself answers there; bytes 0: no more. On return nobody uses the old place. */
+void gw_dma_set_own(struct gw_dma_map *map, uint8_t *at, uint64_t iova, uint64_t bytes);
+/* Any of that is the device's own. */
+bool gw_dma_is_own(struct gw_dma_map *map, uint64_t iova, uint64_t bytes);
 /* Waits for those who are inside now. The caller is not, and holds no lock that they may want. */
 void gw_dma_synchronize(struct gw_dma_map *map);
 

@@ -161,6 +161,14 @@ struct gw_state_parts {
 	uint8_t *seen;			/* a byte for each dword that has come */
 };
 
+/* Its own memory, that its host may use: ssd_cmb.c. */
+struct gw_cmb {
+	uint8_t *at;
+	uint64_t bytes;			/* 0: there is none */
+	uint64_t control;		/* CMBMSC */
+	bool is_invalid;
+};
+
 struct gw_ctrl {
 	struct gw_subsys *ss;
 	struct gw_port *port;
@@ -192,6 +200,7 @@ struct gw_ctrl {
 	struct gw_event event[GW_SSD_EVENTS_MAX];
 	uint32_t events;
 	uint8_t masked_events;		/* a bit for each type that waits for its log page to be read */
+	struct gw_cmb cmb;
 	struct gw_features feature;
 	struct gw_saved_features saved;
 	struct nvme_log_error_entry error[GW_SSD_ERRORS_MAX];
@@ -232,6 +241,14 @@ void gw_ctrl_take_event(struct gw_ctrl *c, uint32_t dw0, uint32_t dw1);
 void gw_ctrl_fail_locked(struct gw_ctrl *c);
 /* It is gone from the bus, or back, as after a reset. */
 void gw_ctrl_remove(struct gw_ctrl *c, bool is_removed);
+
+int gw_cmb_init(struct gw_ctrl *c);	/* Return: 0, negative: no memory */
+void gw_cmb_fini(struct gw_ctrl *c);
+/* CMBLOC, CMBSZ, CMBMSC, CMBSTS; either half of CMBMSC. c->lock is held. */
+uint64_t gw_cmb_register(const struct gw_ctrl *c, uint32_t offset);
+void gw_cmb_control(struct gw_ctrl *c, uint32_t offset, uint32_t value);
+/* CMBMSC has changed. No lock is held. */
+void gw_cmb_apply(struct gw_ctrl *c);
 
 /* ssd_misbehave.c: before and after a command is executed; no lock is held. Return: a status. */
 uint16_t gw_misbehave_before(struct gw_cmd *cmd, bool *is_skipped);

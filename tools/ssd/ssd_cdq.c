@@ -287,13 +287,16 @@ static uint16_t read_list(struct gw_cmd *cmd, struct gw_cdq *q, uint32_t pages)
 	return NVME_SC_SUCCESS;
 }
 
-/* Not host memory that we may write: Invalid Field (there is no CMB to name). */
+/* Not host memory that we may write: Invalid Field. */
 static bool is_writable(struct gw_cmd *cmd, const struct gw_cdq *q)
 {
+	struct gw_dma_map *map = &cmd->ctrl->port->map;
+
 	for (uint32_t slot = 0; slot < q->slots; slot += GW_SSD_PAGE_BYTES / ENTRY_BYTES) {
 		uint64_t bytes = ENTRY_BYTES;
 
-		if (gw_dma_at(&cmd->ctrl->port->map, address_of(q, slot), GW_DMA_WRITE, &bytes) == NULL)
+		if (gw_dma_at(map, address_of(q, slot), GW_DMA_WRITE, &bytes) == NULL ||
+		    gw_dma_is_own(map, address_of(q, slot), 1))
 			return false;
 	}
 	return true;
@@ -382,6 +385,8 @@ static uint16_t fill(struct gw_cmd *cmd, struct gw_cdq *fresh)
 
 	if (status != NVME_SC_SUCCESS)
 		return status;
+	if (gw_dma_is_own(&cmd->ctrl->port->map, cmd->sqe.data_pointer[0], 1))
+		return NVME_SC_INVALID_FIELD;
 	if ((cmd->sqe.cdw11 & NVME_CDQ_CONTIGUOUS) == 0) {
 		if (pages > PAGES_MAX || (limit != 0 && pages > limit))
 			return NVME_SC_INVALID_FIELD;

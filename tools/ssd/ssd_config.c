@@ -151,6 +151,7 @@ static const struct key keys[] = {
 	{ "size", SIZE, FIELD(namespace_bytes), 4096, INT64_MAX },
 	{ "capacity", SIZE, FIELD(capacity_bytes), 4096, INT64_MAX },
 	{ "cache", SIZE, FIELD(cache_bytes), 0, UINT64_C(1) << 30 },
+	{ "cmb", POWER, FIELD(cmb_bytes), 0, GW_SSD_CMB_BYTES_MAX },
 	{ "block", BLOCK, FIELD(lbads), 0, 0 },
 	{ "io-queues", NUMBER, FIELD(limits.io_queues), 1, GW_SSD_QUEUES_MAX },
 	{ "vectors", NUMBER, FIELD(limits.vectors), 1, GW_SSD_VECTORS },
@@ -250,8 +251,9 @@ static int set_size(const struct key *key, uint8_t *field, const char *value, st
 	if (bytes < key->min || bytes > key->max)
 		return gw_fail(diag, -ERANGE, "%s= is %s to %s", key->name,
 			       gw_format_bytes(least, key->min), gw_format_bytes(most, key->max));
-	if (key->kind == POWER && (bytes & (bytes - 1)) != 0)
-		return gw_fail(diag, -EINVAL, "%s= is a power of two, and not '%s'", key->name, value);
+	if (key->kind == POWER && ((bytes & (bytes - 1)) != 0 || bytes % GW_SSD_PAGE_BYTES != 0))
+		return gw_fail(diag, -EINVAL, "%s= is a power of two, of whole pages, and not '%s'", key->name,
+			       value);
 	store(field, key->bytes, bytes);
 	return 0;
 }

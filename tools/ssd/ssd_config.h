@@ -17,6 +17,7 @@
 #define GW_SSD_PAGE_BYTES 4096u		/* CC.MPS 0 is all there is */
 #define GW_SSD_MDTS 8u			/* 2^8 pages: 1 MiB */
 #define GW_SSD_XFER_BYTES_MAX (GW_SSD_PAGE_BYTES << GW_SSD_MDTS)
+#define GW_SSD_CMB_BYTES_MAX (UINT64_C(16) << 20)
 #define GW_SSD_AERS_MAX 8u
 #define GW_SSD_NAMESPACES_MAX 32u
 #define GW_SSD_CONTROLLERS_MAX 16u
@@ -59,6 +60,7 @@ struct gw_ssd_config {
 	uint64_t namespace_bytes;	/* of the first one, where there is none yet */
 	uint64_t capacity_bytes;
 	uint64_t cache_bytes;		/* of each namespace */
+	uint64_t cmb_bytes;		/* of each controller; a power of two, or 0 */
 	uint8_t lbads;
 	uint16_t oncs, oacs, fuses;	/* as in Identify: what there is of the optional commands */
 	uint32_t sanicap;

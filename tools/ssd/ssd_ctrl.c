@@ -13,7 +13,7 @@
 uint64_t gw_ctrl_cap(const struct gw_ctrl *c)
 {
 	return (c->ss->config.limits.queue_entries - 1) | NVME_CAP_CQR | UINT64_C(20) << NVME_CAP_TO_SHIFT |
-	       NVME_CAP_CSS_NVM;
+	       NVME_CAP_CSS_NVM | (c->cmb.bytes > 0 ? NVME_CAP_CMBS : 0);
 }
 
 uint32_t gw_ctrl_version(const struct gw_ctrl *c)
@@ -39,7 +39,7 @@ static uint64_t read_register(const struct gw_ctrl *c, uint32_t offset)
 	case NVME_REG_ACQ:
 		return c->acq;
 	default:
-		return 0;
+		return gw_cmb_register(c, offset);
 	}
 }
 
@@ -53,7 +53,7 @@ uint64_t gw_ctrl_read(struct gw_ctrl *c, uint32_t offset, uint32_t bytes)
 	value = read_register(c, offset & ~4u);
 	/* Either half of the wide ones; the narrow ones stand for themselves. */
 	if ((offset & ~4u) == NVME_REG_CAP || (offset & ~4u) == NVME_REG_ASQ ||
-	    (offset & ~4u) == NVME_REG_ACQ)
+	    (offset & ~4u) == NVME_REG_ACQ || (offset & ~4u) == NVME_REG_CMBMSC)
 		value = (offset & 4) != 0 ? value >> 32 : value;
 	else
 		value = read_register(c, offset) |
@@ -106,8 +106,10 @@ void gw_ctrl_reset(struct gw_ctrl *c)
 	c->aqa = 0;
 	c->asq = 0;
 	c->acq = 0;
+	c->cmb.control = 0;
 	reset_locked(c);
 	pthread_mutex_unlock(&c->lock);
+	gw_cmb_apply(c);
 	finish_reset(c);
 }
 
@@ -165,6 +167,10 @@ static bool write_word(struct gw_ctrl *c, uint32_t offset, uint32_t value)
 	case NVME_REG_ACQ + 4:
 		set_half(&c->acq, offset, value);
 		break;
+	case NVME_REG_CMBMSC:
+	case NVME_REG_CMBMSC + 4:
+		gw_cmb_control(c, offset, value);
+		break;
 	default:
 		break;		/* read only, or not there */
 	}
@@ -182,6 +188,8 @@ void gw_ctrl_write(struct gw_ctrl *c, uint32_t offset, uint64_t value, uint32_t 
 	if (bytes == 8)
 		was_reset |= write_word(c, offset + 4, (uint32_t)(value >> 32));
 	pthread_mutex_unlock(&c->lock);
+	if ((offset & ~4u) == NVME_REG_CMBMSC)
+		gw_cmb_apply(c);
 	if (was_reset)
 		finish_reset(c);
 }
@@ -537,6 +545,13 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 	c->ss = ss;
 	c->index = ss->ctrls;
 	c->saved = ss->saved[c->index];
+	if (gw_cmb_init(c) < 0) {
+		gw_trace_fini(&c->trace);
+		free(c->bounce);
+		free(c);
+		gw_fail(diag, -ENOMEM, "no memory for a controller memory buffer");
+		return NULL;
+	}
 	c->cntlid = gw_ssd_config_cntlid(&ss->config, c->index);
 	c->is_manager = ss->config.has_migration && ss->ctrls < ss->config.managers;
 	pthread_mutex_init(&c->lock, NULL);
@@ -556,6 +571,7 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 void gw_ctrl_destroy(struct gw_ctrl *c)
 {
 	gw_ctrl_stop(c);
+	gw_cmb_fini(c);
 	free(c->parts.data);
 	free(c->parts.seen);
 	free(c->bounce);

@@ -9,6 +9,7 @@
 #define COMMAND 0x04u
 #define COMMAND_BUS_MASTER 0x04u
 #define BAR0 0x10u
+#define BAR2 0x18u
 #define POWER 0x40u
 #define MSIX 0x50u
 #define EXPRESS 0x60u
@@ -38,6 +39,8 @@ static void set_defaults(struct gw_port *port)
 	put16(config, 0x06, 0x0010);		/* there is a list of capabilities */
 	put32(config, 0x08, 0x01080200);	/* mass storage, NVM, NVMe */
 	put32(config, BAR0, 0x4);		/* memory, 64 bits */
+	if (port->ctrl->cmb.bytes > 0)
+		put32(config, BAR2, 0x4);
 	put16(config, 0x2c, identity->pci_vendor);
 	put16(config, 0x2e, identity->pci_device);
 	config[0x34] = POWER;
@@ -70,8 +73,12 @@ static const struct {
 	{ EXPRESS + 16, 2, { 0xff, 0x0f } },	/* link control */
 };
 
-static uint8_t mask_at(uint32_t offset)
+static uint8_t mask_at(const struct gw_port *port, uint32_t offset)
 {
+	const uint64_t cmb = port->ctrl->cmb.bytes;
+
+	if (cmb > 0 && offset >= BAR2 && offset < BAR2 + 8)
+		return (uint8_t)(~(cmb - 1) >> 8 * (offset - BAR2));
 	for (size_t i = 0; i < sizeof(writable) / sizeof(writable[0]); i++) {
 		if (offset >= writable[i].offset && offset - writable[i].offset < writable[i].bytes)
 			return writable[i].mask[offset - writable[i].offset];
@@ -104,7 +111,7 @@ bool gw_pci_write(struct gw_port *port, uint32_t offset, const void *from, uint3
 
 	pthread_mutex_lock(&port->lock);
 	for (uint32_t i = 0; i < bytes; i++) {
-		const uint8_t mask = mask_at(offset + i);
+		const uint8_t mask = mask_at(port, offset + i);
 
 		port->config[offset + i] &= (uint8_t)~mask;
 		port->config[offset + i] |= value[i] & mask;

@@ -44,6 +44,9 @@ static int check(const struct gw_port *port, const struct gw_ctrl *to, struct gw
 		return gw_fail(diag, -EBUSY, "a client is connected to the port of controller %u: only one "
 					     "without a client can be taken", to->cntlid);
 	for (int i = 0; i < 2; i++) {
+		if (both[i]->cmb.bytes > 0)
+			return gw_fail(diag, -EINVAL, "controller %u has a controller memory buffer, which is "
+						      "no part of its state", both[i]->cntlid);
 		if (both[i]->is_manager)
 			return gw_fail(diag, -EINVAL, "controller %u manages migrations, and keeps its port",
 				       both[i]->cntlid);

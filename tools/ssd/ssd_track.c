@@ -82,8 +82,19 @@ static uint16_t read_ranges(struct gw_cmd *cmd, struct nvme_track_memory *head,
 	return status;
 }
 
-static uint16_t check_ranges(const struct nvme_track_memory *head, const struct nvme_track_range *range,
-			     bool is_power_of_two, uint64_t *units)
+/* Memory that is not the host's cannot be tracked. */
+static bool is_of_host(struct gw_ctrl *c, const struct nvme_track_range *range, uint64_t unit)
+{
+	struct gw_port *port;
+
+	pthread_mutex_lock(&c->lock);
+	port = c->port;
+	pthread_mutex_unlock(&c->lock);
+	return port == NULL || !gw_dma_is_own(&port->map, range->address, range->count * unit);
+}
+
+static uint16_t check_ranges(struct gw_ctrl *c, const struct nvme_track_memory *head,
+			     const struct nvme_track_range *range, bool is_power_of_two, uint64_t *units)
 {
 	const uint64_t unit = unit_bytes(head->granularity);
 
@@ -92,7 +103,7 @@ static uint16_t check_ranges(const struct nvme_track_memory *head, const struct 
 		const uint64_t bytes = range[i].count * unit;
 
 		if (range[i].count == 0 || range[i].address % unit != 0 ||
-		    range[i].address > UINT64_MAX - bytes)
+		    range[i].address > UINT64_MAX - bytes || !is_of_host(c, &range[i], unit))
 			return NVME_SC_INVALID_FIELD;
 		if (is_power_of_two && (range[i].count & (range[i].count - 1)) != 0)
 			return NVME_SC_INVALID_FIELD;
@@ -198,7 +209,7 @@ uint16_t gw_track_send(struct gw_cmd *cmd)
 	if (is_start) {
 		status = read_ranges(cmd, &head, range);
 		if (status == NVME_SC_SUCCESS)
-			status = check_ranges(&head, range, (ss->config.trattr & NVME_TRATTR_POWER_OF_TWO) != 0,
+			status = check_ranges(c, &head, range, (ss->config.trattr & NVME_TRATTR_POWER_OF_TWO) != 0,
 					      &units);
 		if (status == NVME_SC_SUCCESS && units > BITS_MAX)
 			status = cannot(cmd, &head, range, units);

@@ -8,9 +8,11 @@
 
 /* The constants are those of <linux/vfio.h>, which the protocol borrows. */
 #define REGION_BAR0 0u
+#define REGION_BAR2 2u
 #define REGION_CONFIG 7u
 #define REGIONS 9u
 #define BAR0_BYTES 0x4000u
+#define ACCESS_BYTES_MAX 4096u
 #define CONFIG_BYTES 0x1000u
 #define MSIX_TABLE 0x2000u
 #define IRQS 5u
@@ -156,9 +158,18 @@ static int handle_device_info(const struct message *m)
 	return 0;
 }
 
-static uint64_t region_bytes(uint32_t region)
+static uint64_t region_bytes(const struct gw_port *port, uint32_t region)
 {
-	return region == REGION_BAR0 ? BAR0_BYTES : region == REGION_CONFIG ? CONFIG_BYTES : 0;
+	switch (region) {
+	case REGION_BAR0:
+		return BAR0_BYTES;
+	case REGION_BAR2:
+		return port->ctrl->cmb.bytes;
+	case REGION_CONFIG:
+		return CONFIG_BYTES;
+	default:
+		return 0;
+	}
 }
 
 static int handle_region_info(const struct message *m)
@@ -169,7 +180,7 @@ static int handle_region_info(const struct message *m)
 	if (err < 0 || info.index >= REGIONS)
 		return -EINVAL;
 	info.argsz = sizeof(info);
-	info.bytes = region_bytes(info.index);
+	info.bytes = region_bytes(m->port, info.index);
 	info.flags = info.bytes > 0 ? REGION_FLAG_READ | REGION_FLAG_WRITE : 0;
 	info.capability = 0;
 	info.offset = 0;
@@ -233,12 +244,13 @@ static int handle_set_irqs(const struct message *m)
 	}
 }
 
-/* Return: 0 if the access lies in the region. */
-static int check_access(const struct region_access *access)
+/* Return: 0 if the access lies in the region, and in a message. */
+static int check_access(const struct gw_port *port, const struct region_access *access)
 {
-	const uint64_t bytes = access->region < REGIONS ? region_bytes(access->region) : 0;
+	const uint64_t bytes = region_bytes(port, access->region);
 
-	if (access->count == 0 || access->count > bytes || access->offset > bytes - access->count)
+	if (access->count == 0 || access->count > bytes || access->offset > bytes - access->count ||
+	    access->count > ACCESS_BYTES_MAX)
 		return -EINVAL;
 	return 0;
 }
@@ -256,7 +268,7 @@ static int take_access(const struct message *m, struct region_access *access)
 	int err = take(m, access, sizeof(*access));
 
 	if (err == 0)
-		err = check_access(access);
+		err = check_access(m->port, access);
 	if (err == 0 && access->region == REGION_BAR0)
 		err = check_bar(access);
 	return err;
@@ -274,6 +286,15 @@ static int handle_region_read(const struct message *m)
 	if (access.region == REGION_CONFIG) {
 		gw_pci_read(m->port, (uint32_t)access.offset, m->reply->payload + m->reply->bytes,
 			    access.count);
+		m->reply->bytes += access.count;
+		return 0;
+	}
+	if (access.region == REGION_BAR2) {
+		if (atomic_load(&m->port->ctrl->is_removed))
+			memset(m->reply->payload + m->reply->bytes, 0xff, access.count);
+		else
+			memcpy(m->reply->payload + m->reply->bytes, m->port->ctrl->cmb.at + access.offset,
+			       access.count);
 		m->reply->bytes += access.count;
 		return 0;
 	}
@@ -298,6 +319,12 @@ static int handle_region_write(const struct message *m)
 		if (gw_pci_write(m->port, (uint32_t)access.offset, m->payload + sizeof(access),
 				 access.count))
 			gw_port_reset(m->port);
+		return 0;
+	}
+	if (access.region == REGION_BAR2) {
+		if (!atomic_load(&m->port->ctrl->is_removed))
+			memcpy(m->port->ctrl->cmb.at + access.offset, m->payload + sizeof(access),
+			       access.count);
 		return 0;
 	}
 	memcpy(&value, m->payload + sizeof(access), access.count);
