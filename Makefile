@@ -71,7 +71,7 @@ fuzz_src := $(call sources,tests/fuzz/fuzz_*.c)
 # Under the thread sanitizer, with no more of the library than has to do with several threads.
 race_src := $(call sources,tests/race/race_*.c)
 race_ssd_src = $(conform_src) $(support_src) $(ssd_src)
-race_lib_src := $(filter src/base/% src/format/% src/observe/control_server.c,$(lib_src))
+race_lib_src := $(filter src/base/% src/format/% src/data/hist.c src/observe/control_server.c,$(lib_src))
 man_src := $(call sources,docs/man/*.scd)
 cli_tests := $(filter-out %/lib.sh,$(call sources,tests/cli/*.sh))
 # The longest first: what is left for the end are short ones.
