@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ssd_control.h"
 #include "ssd_rig.h"
 
 static struct gw_rig rig;
@@ -897,4 +898,116 @@ Test(ssd_migration_managers, each_has_its_own, .init = setup_two_managers, .fini
 	expect_entry(&r, 0x83, 0, 0);
 	expect_entry(&r, 0x01, 9, 1);
 	cr_assert_eq(set_head(cdq, r.head), 0);
+}
+
+/* ---- What the specification leaves open -------------------------------------------------------------- */
+
+static void setup_chosen(void)
+{
+	struct gw_ssd_config config;
+
+	gw_ssd_config_init(&config);
+	config.namespace_bytes = UINT64_C(16) << 20;
+	cr_assert_eq(gw_ssd_config_set(&config, "preset", "hmlm", NULL), 0);
+	cr_assert_eq(gw_ssd_config_set(&config, "mcudmq", "1", NULL), 0);
+	cr_assert_eq(gw_ssd_config_set(&config, "log-first-range", "on", NULL), 0);
+	cr_assert_eq(gw_ssd_config_set(&config, "log-last-whole", "on", NULL), 0);
+	cr_assert_eq(gw_ssd_config_set(&config, "limit-invalid-field", "on", NULL), 0);
+	cr_assert_eq(gw_ssd_config_set(&config, "target-suspended", "on", NULL), 0);
+	gw_rig_open(&rig, 3, &config);
+	for (int i = 0; i < 3; i++)
+		gw_client_start(&rig.client[i], 1);
+}
+
+Test(ssd_migration_chosen, entries_limits_and_targets, .init = setup_chosen, .fini = teardown)
+{
+	struct reader r = reader_of(64, RING);
+	struct nvme_lba_change entry;
+	uint32_t cdq;
+
+	cr_assert_eq(create(CNTLID_A, 64, RING), 0);
+	cdq = dw0;
+	cr_assert_eq(create(CNTLID_B, 64, RING + 65536), NVME_SC_INVALID_FIELD, "one is the limit");
+	cr_assert_eq(track(cdq, true), 0);
+	cr_assert_eq(track(cdq, false), 0);
+	expect_entry(&r, 0x83, 0, 0);		/* nothing to carry */
+	expect_entry(&r, 0x85, 0, 0);
+	cr_assert_eq(track(cdq, true), 0);
+	cr_assert_not(next_entry(&r, &entry, 50), "it waits for a range");
+	cr_assert_eq(write_blocks(A, 100, 8), 0);
+	cr_assert_eq(write_blocks(A, 200, 1), 0);
+	expect_entry(&r, 0x03, 100, 8);
+	expect_entry(&r, 0x01, 200, 1);
+	cr_assert_eq(suspend(CNTLID_A), 0);
+	expect_entry(&r, 0x47, 0, 1);		/* suspended, all of namespace 1 */
+	cr_assert_eq(set_state(CNTLID_B, 3, true, false, 0, 56), NVME_SC_INVALID_CONTROLLER_ID);
+	cr_assert_eq(resume(CNTLID_A), 0);
+	cr_assert_eq(track(cdq, false), 0);
+	expect_entry(&r, 0x83, 0, 0);
+	expect_entry(&r, 0x45, 0, 1);
+}
+
+static void setup_late(void)
+{
+	struct gw_ssd_config config;
+
+	gw_ssd_config_init(&config);
+	config.namespace_bytes = UINT64_C(16) << 20;
+	cr_assert_eq(gw_ssd_config_set(&config, "preset", "hmlm", NULL), 0);
+	cr_assert_eq(gw_ssd_config_set(&config, "log-after-completion", "on", NULL), 0);
+	cr_assert_eq(gw_ssd_config_set(&config, "log-start-when-full", "on", NULL), 0);
+	gw_rig_open(&rig, 2, &config);
+	for (int i = 0; i < 2; i++)
+		gw_client_start(&rig.client[i], 1);
+}
+
+/* A command that hangs behind a write keeps the controller from having nothing to do. */
+Test(ssd_migration_late, entries_come_after_completions, .init = setup_late, .fini = teardown)
+{
+	struct gw_ssd_set set = { .subsys = { &rig.ss }, .subsystems = 1 };
+	struct gw_nvme_sqe write = { .opcode = GW_NVME_WRITE, .nsid = 1, .cdw10 = 64 };
+	struct gw_nvme_sqe flush = { .opcode = GW_NVME_FLUSH, .nsid = 1 };
+	struct reader r = reader_of(64, RING);
+	struct nvme_lba_change entry;
+	struct nvme_cqe cqe;
+	bool is_refused;
+	uint32_t cdq;
+
+	cr_assert_eq(create(CNTLID_A, 64, RING), 0);
+	cdq = dw0;
+	cr_assert_eq(track(cdq, true), 0);
+	expect_entry(&r, 0x83, 0, 0);
+	free(gw_ssd_control_answer(&set, "fault 1/2 hang command=flush", &is_refused));
+	cr_assert_not(is_refused);
+	gw_client_set_prps(&write, A, BUFFER, 512, 0);
+	gw_client_put(A, 1, &write);
+	gw_client_put(A, 1, &flush);
+	gw_client_ring(A, 1);
+	cr_assert(gw_client_reap(A, 1, &cqe, 10000));
+	cr_assert_not(next_entry(&r, &entry, 50));
+	free(gw_ssd_control_answer(&set, "clear 1/2", &is_refused));
+	cr_assert(gw_client_reap(A, 1, &cqe, 10000));
+	expect_entry(&r, 0x01, 64, 1);
+}
+
+Test(ssd_migration_late, a_start_waits_for_room, .init = setup_late, .fini = teardown)
+{
+	struct reader r = reader_of(4, RING);
+	struct nvme_lba_change entry;
+	uint32_t cdq;
+
+	cr_assert_eq(create(CNTLID_A, 4, RING), 0);
+	cdq = dw0;
+	cr_assert_eq(track(cdq, true), 0);
+	for (uint32_t i = 0; i < 2; i++)
+		cr_assert_eq(write_blocks(A, i * 8, 1), 0);
+	expect_entry(&r, 0x83, 0, 0);
+	expect_entry(&r, 0x01, 0, 1);
+	expect_entry(&r, 0x0f, 8, 1);		/* full */
+	cr_assert_eq(track(cdq, true), 0);
+	cr_assert_not(next_entry(&r, &entry, 50));
+	cr_assert_eq(set_head(cdq, 3), 0);
+	expect_entry(&r, 0x83, 0, 0);
+	cr_assert_eq(track(cdq, false), 0);
+	expect_entry(&r, 0x85, 0, 0);
 }

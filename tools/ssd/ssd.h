@@ -319,6 +319,7 @@ struct gw_cdq {
 	struct gw_ctrl *logged;
 	uint32_t slots, head, tail, trigger;
 	uint32_t pages;			/* 0: contiguous from base */
+	uint32_t nsid;			/* of the latest change; 0: there was none */
 	uint64_t base, *page;
 	struct nvme_lba_change pending;
 	uint64_t posted, lost;

@@ -80,14 +80,9 @@ static uint32_t full_event(void)
 	return NVME_EVENT(NVME_EVENT_ONE_SHOT, NVME_ONE_SHOT_CDQ_FULL, 0);
 }
 
-/* There is a free slot. range NULL: none (LBACIR 10b). */
-static void post(struct gw_cdq *q, uint32_t sequence, const struct nvme_lba_change *range)
+/* There is a free slot. */
+static void post_entry(struct gw_cdq *q, uint32_t sequence, uint32_t extent, struct nvme_lba_change entry)
 {
-	struct nvme_lba_change entry = { 0 };
-	const uint32_t extent = range != NULL ? NVME_CHANGE_RANGE : NVME_CHANGE_NONE;
-
-	if (range != NULL)
-		entry = *range;
 	entry.attributes = (uint8_t)((entry.attributes & NVME_CHANGE_DEALLOCATED) | extent << 6 |
 				     sequence << 1 | (q->phase ? NVME_CHANGE_PHASE : 0));
 	if (!write_entry(q, &entry)) {
@@ -108,6 +103,20 @@ static void post(struct gw_cdq *q, uint32_t sequence, const struct nvme_lba_chan
 		q->phase = !q->phase;
 }
 
+/* range NULL: none (LBACIR 10b). */
+static void post(struct gw_cdq *q, uint32_t sequence, const struct nvme_lba_change *range)
+{
+	const struct nvme_lba_change none = { 0 };
+
+	post_entry(q, sequence, range != NULL ? NVME_CHANGE_RANGE : NVME_CHANGE_NONE,
+		   range != NULL ? *range : none);
+}
+
+static const struct gw_lm_choices *choice_of(const struct gw_cdq *q)
+{
+	return &q->owner->ss->config.choice;
+}
+
 /*
  * One slot is kept for an entry that ends the log: when it is the only one left and there is a
  * range to tell, it is that one, which carries the range, and logging stops.
@@ -115,7 +124,8 @@ static void post(struct gw_cdq *q, uint32_t sequence, const struct nvme_lba_chan
 static void post_range(struct gw_cdq *q, const struct nvme_lba_change *range)
 {
 	if (free_slots(q) >= 2) {
-		post(q, 0, range);
+		post(q, q->is_first_due ? NVME_CHANGE_FIRST : 0, range);
+		q->is_first_due = false;
 		return;
 	}
 	if (free_slots(q) == 1)
@@ -136,7 +146,7 @@ static void post_pending(struct gw_cdq *q)
 		post_range(q, &q->pending);
 }
 
-static void post_first(struct gw_cdq *q)
+static void post_first_alone(struct gw_cdq *q)
 {
 	if (!q->is_first_due || !q->is_logging || free_slots(q) < 2)
 		return;
@@ -144,12 +154,24 @@ static void post_first(struct gw_cdq *q)
 	post(q, NVME_CHANGE_FIRST, NULL);
 }
 
+/* Now, unless it waits for a range to carry. */
+static void post_first(struct gw_cdq *q)
+{
+	if (!choice_of(q)->has_first_range)
+		post_first_alone(q);
+}
+
 /* The end of the log, with everything before it. */
 static void post_last(struct gw_cdq *q, uint32_t sequence)
 {
 	post_first(q);
 	post_pending(q);
-	if (q->is_logging && free_slots(q) >= 1)
+	post_first_alone(q);
+	if (!q->is_logging || free_slots(q) == 0)
+		return;
+	if (choice_of(q)->has_last_whole && q->nsid != 0)
+		post_entry(q, sequence, NVME_CHANGE_WHOLE, (struct nvme_lba_change){ .nsid = q->nsid });
+	else
 		post(q, sequence, NULL);
 }
 
@@ -217,16 +239,18 @@ void gw_cdq_log(struct gw_ctrl *c, uint32_t nsid, uint64_t slba, uint64_t count,
 		return;
 	pthread_mutex_lock(&c->ss->lm_lock);
 	q = find_logged(c->ss, c);
+	if (q != NULL)
+		q->nsid = nsid;
 	if (q != NULL && q->is_logging && !misbehave(q, c, &range)) {
 		post_first(q);
-		if (!join(q, &range)) {
+		if (!c->ss->config.is_merging || !join(q, &range)) {
 			post_pending(q);
 			if (q->is_logging) {
 				q->pending = range;
 				q->has_pending = true;
 			}
 		}
-		if (!c->ss->config.is_merging)
+		if (!c->ss->config.is_merging && !c->ss->config.choice.is_late)
 			post_pending(q);
 	}
 	pthread_mutex_unlock(&c->ss->lm_lock);
@@ -326,9 +350,10 @@ static uint16_t check_limits(struct gw_cmd *cmd, uint32_t ranges, bool is_list)
 	    (lm->ranges_max != 0 && ranges > lm->ranges_max) ||
 	    (lm->ranges_subsystem != 0 && ranges_all > lm->ranges_subsystem))
 		return NVME_SC_INVALID_FIELD;
-	return own >= lm->cdqs || all >= lm->cdqs_subsystem || all >= GW_SSD_CDQS_MAX ?
-		       NVME_SC_NOT_ENOUGH_RESOURCES :
-		       NVME_SC_SUCCESS;
+	if (own < lm->cdqs && all < lm->cdqs_subsystem && all < GW_SSD_CDQS_MAX)
+		return NVME_SC_SUCCESS;
+	return cmd->ctrl->ss->config.choice.is_limit_invalid ? NVME_SC_INVALID_FIELD :
+							       NVME_SC_NOT_ENOUGH_RESOURCES;
 }
 
 /* An identifier that no queue has; 0 is none of them, so that a test sees a missing one. */
@@ -526,7 +551,7 @@ static uint16_t start(struct gw_cdq *q)
 {
 	if (q->is_logging)
 		return NVME_SC_INVALID_CDQ;
-	if (free_slots(q) < 2)
+	if (free_slots(q) < 2 && !choice_of(q)->is_start_taken)
 		return NVME_SC_CDQ_FULL;
 	q->is_logging = true;
 	q->is_first_due = true;

@@ -37,6 +37,16 @@ struct gw_lm_limits {
 	uint8_t granularity_min, granularity_max;	/* MINMRTG, MAXMRTG */
 };
 
+/* Where the specification leaves it open, or says two things: what a host has to live with. */
+struct gw_lm_choices {
+	bool has_first_range;		/* the first entry of a log carries a range, if there is one */
+	bool has_last_whole;		/* the last one names the whole namespace */
+	bool is_late;			/* entries come when their command is completed */
+	bool is_start_taken;		/* of a log whose queue is full; its first entry waits */
+	bool is_limit_invalid;		/* one queue too many: Invalid Field */
+	bool is_suspended_only;		/* who is to take a state */
+};
+
 /* None is above the constant that it stands for, and so no array is too short. */
 struct gw_ssd_limits {
 	uint32_t io_queues, vectors, queue_entries, events, errors, namespaces;
@@ -70,6 +80,7 @@ struct gw_ssd_config {
 	uint8_t trattr;
 	uint32_t unit_blocks;		/* TLBAAG */
 	struct gw_lm_limits lm;
+	struct gw_lm_choices choice;
 	struct gw_ssd_limits limits;
 	uint16_t cntlid[GW_SSD_CONTROLLERS_MAX];	/* 0: one more than the one before */
 	struct gw_ssd_ns_config ns[GW_SSD_NAMESPACES_MAX];	/* by NSID - 1 */

@@ -246,7 +246,8 @@ static bool takes_state(struct gw_ctrl *c)
 	bool takes;
 
 	pthread_mutex_lock(&c->lock);
-	takes = c->is_suspended || (c->csts & NVME_CSTS_RDY) != 0;
+	takes = c->is_suspended ||
+		((c->csts & NVME_CSTS_RDY) != 0 && !c->ss->config.choice.is_suspended_only);
 	pthread_mutex_unlock(&c->lock);
 	return takes;
 }

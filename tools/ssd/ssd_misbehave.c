@@ -24,6 +24,7 @@ static bool wait_until(struct gw_cmd *cmd, uint64_t until_ns)
 
 	gw_cmd_park(cmd);
 	pthread_mutex_lock(&c->lock);
+	gw_queue_signal(c, true);	/* what was completed before is not held up */
 	while (cmd->generation == c->generation && !c->is_stopping &&
 	       gw_now_ns(&gw_clock_monotonic) < until_ns)
 		pthread_cond_timedwait(&c->wake, &c->lock, &until);
