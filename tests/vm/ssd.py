@@ -99,7 +99,7 @@ def whole(ssd, lines, options):
         process.stdin.write("dead\n")
         process.stdin.flush()
 
-    status = guest(ssd, lines, options, ["whole"], note)
+    status = guest(ssd, lines, [*options, "--with", "nvme-cli"], ["whole"], note)
     if status != 0:
         return status
     return guest(ssd, lines, options, ["again", told.get("@sum", "none")], die)
