@@ -29,6 +29,7 @@ int gw_listen_on(const char *path, struct gw_diag *diag)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
 	mode_t mask;
 	int err;
 
@@ -39,6 +40,12 @@ int gw_listen_on(const char *path, struct gw_diag *diag)
 		return gw_fail(diag, -ENAMETOOLONG, "%s: longer than a socket's name may be", path);
 	}
 	strcpy(address.sun_path, path);
+	/* One that is no socket refuses a connection, too, and is not ours to remove. */
+	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+		close(fd);
+		return gw_fail(diag, -EEXIST, "%s is there and is no socket: move it away, or give "
+					      "another name", path);
+	}
 	if (is_abandoned(&address))
 		unlink(path);
 	mask = umask(0077);		/* who may connect may do everything with the data */
