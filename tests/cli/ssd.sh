@@ -31,7 +31,7 @@ start() {
 refuses() {
 	local wanted=$1 text=$2 status
 	shift 2
-	"$SSD" "$@" >out 2>&1
+	timeout 60 "$SSD" "$@" >out 2>&1
 	status=$?
 	[ $status = "$wanted" ] || { echo "status $status"; cat out; return 1; }
 	grep -qF -- "$text" out || { cat out; return 1; }
@@ -71,10 +71,17 @@ check "a wrong key on the command line" refuses 2 "io-queues= is a number from 1
 	--subsystem a,io-queues=99 --listen 0
 check "a wrong line of a script" refuses 2 "bad.script:1: there is no controller 1/7" \
 	--subsystem a --listen 0 --script bad.script
+echo precious >file
+check "a file that is no socket is not replaced" refuses 3 "file is there and is no socket" \
+	--subsystem b --listen file
+check "nor by the control socket" refuses 3 "file is there and is no socket" \
+	--subsystem b --listen 0 --control file
+check "and is as it was" grep -qx precious file
 # Not by check(), whose commands run in a process of their own.
 start --subsystem a,config=drive.conf --listen 0 --listen 1 --control control --script script --trace trace
 check "starts" kill -0 "$pid"
 check "says what there is" grep -q '^controller 20 of nqn.2026-11.org.godwit:ssd:S-1 listens on 1$' out
+check "a directory that is in use" refuses 3 "a is in use" --subsystem a,record=changes --listen 9
 if command -v python3 >/dev/null; then
 	check "status is what its schema says" status_fits
 	check "the third command fails, as the script has it" prints 'status 280' write 8+4 write 8+4 write 9

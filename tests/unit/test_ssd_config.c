@@ -369,3 +369,146 @@ Test(ssd_config, switches)
 		     NVME_SC_INVALID_FIELD);
 	gw_rig_close(&rig);
 }
+
+/* ---- The store --------------------------------------------------------------------------------------- */
+
+static char store[64], file[128];
+
+static const char *in_store(const char *name)
+{
+	snprintf(file, sizeof(file), "%s/%s", store, name);
+	return file;
+}
+
+/* A store with one namespace, whose identity comes back. */
+static void make_store(uint8_t nguid[16])
+{
+	struct gw_ssd_config config;
+	struct gw_diag diag = { 0 };
+	struct gw_subsys ss;
+
+	strcpy(store, "/tmp/godwit-ssd-store-XXXXXX");
+	cr_assert_not_null(mkdtemp(store));
+	gw_ssd_config_init(&config);
+	config.namespace_bytes = UINT64_C(1) << 20;
+	cr_assert_eq(gw_subsys_open(&ss, store, &config, &diag), 0, "%s", diag.text);
+	memcpy(nguid, ss.ns[0]->nguid, 16);
+	gw_subsys_close(&ss);
+}
+
+static void remove_store(void)
+{
+	char command[80];
+
+	snprintf(command, sizeof(command), "rm -rf %s", store);
+	cr_assert_eq(system(command), 0);
+}
+
+/* Its disk is not mounted, say: that is no reason to describe the store anew. */
+Test(ssd_config, a_store_whose_data_is_away_stays_what_it_is)
+{
+	struct gw_ssd_config config;
+	struct gw_diag diag = { 0 };
+	struct gw_subsys ss;
+	uint8_t nguid[16];
+
+	make_store(nguid);
+	cr_assert_eq(unlink(in_store("ns-1.data")), 0);
+	cr_assert_eq(symlink("/nowhere/ns-1.data", file), 0);
+	gw_ssd_config_init(&config);
+	config.ns[1].is_there = true;
+	config.ns[1].bytes = UINT64_C(1) << 20;
+	cr_assert_eq(gw_subsys_open(&ss, store, &config, &diag), -ENOENT);
+	cr_assert_not_null(strstr(diag.text, store), "%s", diag.text);
+	cr_assert_not_null(strstr(diag.text, "ns-1.data"), "%s", diag.text);
+
+	cr_assert_eq(unlink(file), 0);
+	gw_ssd_config_init(&config);
+	memset(&diag, 0, sizeof(diag));
+	cr_assert_eq(gw_subsys_open(&ss, store, &config, &diag), 0, "%s", diag.text);
+	cr_assert_not_null(ss.ns[0]);
+	cr_assert_eq(memcmp(ss.ns[0]->nguid, nguid, 16), 0);
+	cr_assert_null(ss.ns[1]);
+	gw_subsys_close(&ss);
+	remove_store();
+}
+
+static void open_fails(const char *text)
+{
+	struct gw_ssd_config config;
+	struct gw_diag diag = { 0 };
+	struct gw_subsys ss;
+
+	gw_ssd_config_init(&config);
+	cr_assert_lt(gw_subsys_open(&ss, store, &config, &diag), 0);
+	cr_assert_not_null(strstr(diag.text, store), "%s", diag.text);
+	cr_assert_not_null(strstr(diag.text, text), "%s", diag.text);
+}
+
+static void describe(const char *text)
+{
+	FILE *out;
+
+	unlink(in_store("subsystem.json"));
+	out = fopen(file, "we");
+	cr_assert_not_null(out);
+	fputs(text, out);
+	fclose(out);
+}
+
+/* Whatever is wrong with a description is said, with the directory. */
+Test(ssd_config, a_bad_description_is_said)
+{
+	uint8_t nguid[16];
+
+	make_store(nguid);
+	describe("");
+	open_fails("no description");
+	describe("[1]");
+	open_fails("no description");
+	describe("{\"schema_version\":1,\"namespaces\":[7]}");
+	open_fails("namespace 0 makes no sense");
+	describe("{\"schema_version\":1,\"namespaces\":[{\"nsid\":3,\"block_bytes\":513,\"size_bytes\":4096}]}");
+	open_fails("namespace 3 makes no sense");
+	describe("{\"schema_version\":1,\"namespaces\":[],\"saved_features\":[{\"controller\":99}]}");
+	open_fails("saved feature");
+	unlink(in_store("subsystem.json"));
+	cr_assert_eq(symlink("subsystem.json", file), 0);
+	open_fails("subsystem.json: Too many levels");
+	remove_store();
+}
+
+Test(ssd_config, a_store_is_one_subsystems_alone)
+{
+	struct gw_ssd_config config;
+	struct gw_diag diag = { 0 };
+	struct gw_subsys ss;
+	uint8_t nguid[16];
+
+	make_store(nguid);
+	gw_ssd_config_init(&config);
+	cr_assert_eq(gw_subsys_open(&ss, store, &config, &diag), 0, "%s", diag.text);
+	open_fails("is in use");
+	gw_subsys_close(&ss);
+	cr_assert_eq(gw_subsys_open(&ss, store, &config, &diag), 0, "%s", diag.text);
+	gw_subsys_close(&ss);
+	remove_store();
+}
+
+/* Else the next start would refuse what this one has made. */
+Test(ssd_config, no_namespace_is_made_above_the_limit)
+{
+	uint8_t nguid[16];
+	struct gw_ssd_config config;
+	struct gw_diag diag = { 0 };
+	struct gw_subsys ss;
+
+	make_store(nguid);
+	cr_assert_eq(unlink(in_store("subsystem.json")), 0);
+	gw_ssd_config_init(&config);
+	config.limits.namespaces = 2;
+	config.ns[2].is_there = true;
+	cr_assert_eq(gw_subsys_open(&ss, store, &config, &diag), -EINVAL);
+	cr_assert_not_null(strstr(diag.text, "namespace 3 is configured, and namespaces=2"), "%s", diag.text);
+	remove_store();
+}

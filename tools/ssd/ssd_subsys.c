@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -225,7 +226,9 @@ static int load_one(struct gw_subsys *ss, struct json_object *o, struct gw_diag 
 			       (unsigned int)nsid, ss->config.limits.namespaces);
 	if (nsid == 0 || nsid > GW_SSD_NAMESPACES_MAX || ss->ns[nsid - 1] != NULL ||
 	    (block != 512 && block != 4096))
-		return gw_fail(diag, -EINVAL, "%s: a namespace that makes no sense", DESCRIPTION);
+		return gw_fail(diag, -EINVAL, "%s: namespace %llu makes no sense: numbers are 1 to %u, each "
+					      "once, and blocks 512 or 4096 bytes", DESCRIPTION,
+			       (unsigned long long)nsid, GW_SSD_NAMESPACES_MAX);
 	err = gw_subsys_create(ss, (uint32_t)nsid, number(o, "size_bytes"),
 			       block == 512 ? GW_NS_LBADS_MIN : GW_NS_LBADS_MAX,
 			       number(o, "attached"), &ns, diag);
@@ -252,6 +255,7 @@ static int load_feature(struct gw_subsys *ss, struct json_object *o, struct gw_d
 	return 0;
 }
 
+/* Return: 0 or negative errno, said, but for -ENOENT: there is no description yet. */
 static int load(struct gw_subsys *ss, struct gw_diag *diag)
 {
 	const int fd = openat(ss->dir_fd, DESCRIPTION, O_RDONLY | O_CLOEXEC);
@@ -259,7 +263,8 @@ static int load(struct gw_subsys *ss, struct gw_diag *diag)
 	int err = 0;
 
 	if (fd < 0)
-		return -errno;
+		return errno == ENOENT ? -ENOENT : gw_fail(diag, -errno, "cannot open %s: %s",
+							   DESCRIPTION, strerror(errno));
 	root = json_object_from_fd(fd);
 	close(fd);
 	if (root == NULL || number(root, "schema_version") != SCHEMA_VERSION ||
@@ -290,6 +295,9 @@ static int make_store(struct gw_subsys *ss, struct gw_diag *diag)
 
 		if (!config->is_there)
 			continue;
+		if (i >= ss->config.limits.namespaces)
+			return gw_fail(diag, -EINVAL, "namespace %u is configured, and namespaces=%u is less: "
+						      "raise it", i + 1, ss->config.limits.namespaces);
 		err = gw_subsys_create(ss, i + 1,
 				       config->bytes != 0 ? config->bytes : ss->config.namespace_bytes,
 				       config->lbads != 0 ? config->lbads : ss->config.lbads, UINT64_MAX,
@@ -307,8 +315,18 @@ static int make_store(struct gw_subsys *ss, struct gw_diag *diag)
 	return err < 0 ? err : gw_subsys_save(ss, diag);
 }
 
+/* Two processes would write to the same blocks, each with a cache of its own. */
+static int lock_store(const struct gw_subsys *ss, const char *dir, struct gw_diag *diag)
+{
+	if (flock(ss->dir_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+		return 0;		/* or its file system has no locks */
+	return gw_fail(diag, -EBUSY, "%s is in use: another subsystem, of this process or another one, "
+				     "has its data there", dir);
+}
+
 static int open_store(struct gw_subsys *ss, const char *dir, struct gw_diag *diag)
 {
+	struct gw_diag why = { 0 };
 	int err;
 
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
@@ -316,16 +334,19 @@ static int open_store(struct gw_subsys *ss, const char *dir, struct gw_diag *dia
 	ss->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (ss->dir_fd < 0)
 		return gw_fail(diag, -errno, "cannot open %s: %s", dir, strerror(errno));
-	err = load(ss, diag);
-	return err != -ENOENT ? err : make_store(ss, diag);
+	err = lock_store(ss, dir, diag);
+	if (err < 0)
+		return err;
+	err = load(ss, &why);
+	if (err == -ENOENT && !why.failed)
+		err = make_store(ss, &why);
+	return err < 0 ? gw_fail(diag, err, "%s: %s", dir, why.text) : 0;
 }
 
 static int open_record(struct gw_subsys *ss, struct gw_diag *diag)
 {
 	const char *path = ss->config.record;
 
-	if (gw_record_init(&ss->record) < 0)
-		return gw_fail(diag, -ENOMEM, "no memory for the record of changes");
 	if (path[0] == '\0')
 		return 0;
 	ss->record.file = fopen(path, "we");
@@ -348,12 +369,17 @@ int gw_subsys_open(struct gw_subsys *ss, const char *dir, const struct gw_ssd_co
 	pthread_rwlock_init(&ss->ns_lock, &fair);
 	pthread_rwlockattr_destroy(&fair);
 	pthread_mutex_init(&ss->lm_lock, NULL);
-	err = open_record(ss, diag);
+	err = gw_record_init(&ss->record);
+	if (err < 0)
+		gw_fail(diag, err, "no memory for the record of changes");
 	if (err == 0)
 		err = open_store(ss, dir, diag);
 	if (err == 0 && gw_subsys_used_bytes(ss) > ss->config.capacity_bytes)
 		err = gw_fail(diag, -ENOSPC, "the namespaces in %s are more than the capacity of %llu bytes",
 			      dir, (unsigned long long)ss->config.capacity_bytes);
+	/* Last: an old one is not lost to a start that fails. */
+	if (err == 0)
+		err = open_record(ss, diag);
 	if (err < 0)
 		gw_subsys_close(ss);
 	return err;
