@@ -440,3 +440,22 @@ Test(ssd_faults, a_broken_state_is_refused)
 	cr_assert_eq(manage(0x41, 1, 2, 0, 0), 0);
 	cr_assert_eq(io(GW_NVME_READ, 0), 0);
 }
+
+/* What would overflow on its way to the clock. */
+Test(ssd_faults, times_are_bounded)
+{
+	cr_assert_not_null(strstr(control("fault 1/2 delay=0-18446744073709551615ns"), "up to 24h"));
+	cr_assert_not_null(strstr(control("fault 1/2 delay=25h"), "up to 24h"));
+	cr_assert_not_null(strstr(control("fault 1/2 hang after=18446744073709551615ns"), "up to 24h"));
+	fault("delay=0-24h nth=1000");
+	cr_assert_eq(io(GW_NVME_WRITE, 0), 0);
+}
+
+/* A condition that is left out would make another fault of it. */
+Test(ssd_faults, no_word_is_passed_over)
+{
+	cr_assert_not_null(strstr(control("fault 1/2 hang nth=1 nth=1 nth=1 nth=1 nth=1 nth=1 nth=1 nth=1 "
+					  "nth=1 nth=1 nth=1 nth=1 lba=7 "), "\"fault\":"));
+	cr_assert_not_null(strstr(control("fault 1/2 hang nth=1 nth=1 nth=1 nth=1 nth=1 nth=1 nth=1 nth=1 "
+					  "nth=1 nth=1 nth=1 nth=1 nth=1 lba=7"), "at most 16 words"));
+}

@@ -11,6 +11,7 @@
 #include "units.h"
 
 #define PPM 1000000u
+#define TIME_NS_MAX (24 * 3600 * GW_NS_PER_S)
 /* Names of fields of a state; below that, fields are offsets. */
 #define FIELD_NAMES 0x10000u
 
@@ -99,10 +100,11 @@ static int parse_delay(const char *value, struct gw_fault_rule *rule, struct gw_
 		low[length] = '\0';
 		if (gw_parse_duration(low, &rule->low) == 0 &&
 		    gw_parse_duration(dash != NULL ? dash + 1 : low, &rule->high) == 0 &&
-		    rule->low <= rule->high)
+		    rule->low <= rule->high && rule->high <= TIME_NS_MAX)
 			return 0;
 	}
-	return gw_fail(diag, -EINVAL, "delay= is a time, such as 5ms, or FROM-TO, and not '%s'", value);
+	return gw_fail(diag, -EINVAL, "delay= is a time up to 24h, such as 5ms, or FROM-TO, and not '%s'",
+		       value);
 }
 
 static int parse_blocks(const char *value, struct gw_fault_rule *rule, struct gw_diag *diag)
@@ -225,8 +227,8 @@ static int parse_condition(struct gw_fault_rule *rule, char *word, struct gw_dia
 	if (strcmp(word, "after") != 0)
 		return gw_fail(diag, -EINVAL, "there is no condition '%s=': they are queue=, command=, nsid=, "
 					      "lba=, nth=, every=, times=, chance= and after=", word);
-	if (gw_parse_duration(value, &after_ns) < 0)
-		return gw_fail(diag, -EINVAL, "after= is a time, such as 2s, and not '%s'", value);
+	if (gw_parse_duration(value, &after_ns) < 0 || after_ns > TIME_NS_MAX)
+		return gw_fail(diag, -EINVAL, "after= is a time up to 24h, such as 2s, and not '%s'", value);
 	rule->after_ns = gw_now_ns(&gw_clock_monotonic) + after_ns;
 	return 0;
 }
