@@ -2,9 +2,14 @@
 /* What a software SSD tells of itself: status, the trace of commands, the record of changes. */
 #include <criterion/criterion.h>
 #include <json-c/json.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ssd_control.h"
@@ -165,4 +170,84 @@ Test(ssd_observe, the_record_of_changes_is_exact)
 	cr_assert_eq(lines(control("changes 1 last=1")), 2);
 	cr_assert_eq(lines(control("changes 1 nsid=2")), 1);
 	cr_assert_not_null(strstr(control("changes 2"), "there is no subsystem 2"));
+}
+
+/* ---- The socket -------------------------------------------------------------------------------------- */
+
+static struct gw_ssd_control socket_control;
+
+static int connect_control(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	cr_assert_geq(fd, 0);
+	strcpy(address.sun_path, socket_control.path);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+static void open_control(char path[96])
+{
+	struct gw_diag diag = { 0 };
+
+	snprintf(path, 96, "%s/control", rig.dir);
+	cr_assert_eq(gw_ssd_control_open(&socket_control, path, &set, &diag), 0, "%s", diag.text);
+}
+
+/* The first bytes of the answer, within half a minute. */
+static void expect_answer(int fd, const char *text)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+	char answer[4096];
+	ssize_t got;
+
+	cr_assert_eq(poll(&pollfd, 1, 30000), 1, "no answer");
+	got = recv(fd, answer, sizeof(answer) - 1, 0);
+	cr_assert_gt(got, 0);
+	answer[got] = '\0';
+	cr_assert_not_null(strstr(answer, text), "%s", answer);
+}
+
+/* A byte at a time, each within the time that a silent client has. */
+static void *drip(void *arg)
+{
+	const struct timespec nap = { .tv_nsec = 200000000 };
+	const int fd = *(int *)arg;
+
+	while (send(fd, "x", 1, MSG_NOSIGNAL) == 1)
+		nanosleep(&nap, NULL);
+	return NULL;
+}
+
+Test(ssd_observe, a_client_that_is_slow_to_ask_gives_way)
+{
+	char path[96];
+	pthread_t thread;
+	int slow, fd;
+
+	open_control(path);
+	slow = connect_control();
+	cr_assert_eq(pthread_create(&thread, NULL, drip, &slow), 0);
+	fd = connect_control();
+	cr_assert_eq(send(fd, "status\n", 7, MSG_NOSIGNAL), 7);
+	expect_answer(fd, "{\"schema_version\":1,\"subsystems\":");
+	pthread_join(thread, NULL);
+	close(slow);
+	close(fd);
+	gw_ssd_control_close(&socket_control);
+}
+
+Test(ssd_observe, a_line_that_is_too_long_is_told_so)
+{
+	char path[96], line[GW_SSD_LINE_BYTES_MAX];
+	int fd;
+
+	open_control(path);
+	fd = connect_control();
+	memset(line, 'x', sizeof(line));
+	cr_assert_eq(send(fd, line, sizeof(line), MSG_NOSIGNAL), (ssize_t)sizeof(line));
+	expect_answer(fd, "at most 1022 bytes");
+	close(fd);
+	gw_ssd_control_close(&socket_control);
 }

@@ -11,9 +11,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #define SCHEMA_VERSION 1
 #define WORDS_MAX 16u
-#define PATIENCE_S 5			/* with a client that says nothing */
+#define PATIENCE_S 5			/* with a client that says nothing, or not all of it */
+#define SEND_S 30			/* and with one that takes the whole answer slowly */
 
 /* ---- What is told ------------------------------------------------------------------------------- */
 
@@ -217,7 +220,10 @@ char *gw_ssd_control_answer(const struct gw_ssd_set *set, const char *line, bool
 	}
 	add(r.answer, "schema_version", SCHEMA_VERSION);
 	r.out = open_memstream(&printed, &printed_bytes);
-	*is_refused = r.out == NULL || run(&r, &diag) < 0;
+	if (rest != NULL && rest[strspn(rest, " ")] != '\0')
+		*is_refused = gw_fail(&diag, -EINVAL, "a command has at most %u words", WORDS_MAX) < 0;
+	else
+		*is_refused = r.out == NULL || run(&r, &diag) < 0;
 	if (r.out != NULL)
 		fclose(r.out);
 	if (*is_refused)
@@ -262,6 +268,11 @@ int gw_ssd_control_script(const struct gw_ssd_set *set, const char *path, struct
 		struct gw_diag why = { 0 };
 
 		number++;
+		if (strlen(line) == sizeof(line) - 1) {
+			err = gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "%s:%u: a command has at most %zu "
+					   "bytes", path, number, sizeof(line) - 2);
+			break;
+		}
 		line[strcspn(line, "\n")] = '\0';
 		if (line[strspn(line, " ")] == '\0' || line[0] == '#')
 			continue;
@@ -275,9 +286,15 @@ int gw_ssd_control_script(const struct gw_ssd_set *set, const char *path, struct
 
 /* ---- The socket ----------------------------------------------------------------------------------- */
 
-/* Return: bytes of the line without its end, or -1: none, or too long. */
+static uint64_t now_ns(void)
+{
+	return gw_now_ns(&gw_clock_monotonic);
+}
+
+/* Others wait meanwhile. Return: 0, -EMSGSIZE: it is too long, or -EPIPE: there is none. */
 static int read_line(int fd, char line[GW_SSD_LINE_BYTES_MAX])
 {
+	const uint64_t until_ns = now_ns() + PATIENCE_S * GW_NS_PER_S;
 	uint32_t used = 0;
 
 	while (used < GW_SSD_LINE_BYTES_MAX - 1) {
@@ -285,20 +302,20 @@ static int read_line(int fd, char line[GW_SSD_LINE_BYTES_MAX])
 
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got <= 0)
-			return -1;
+		if (got <= 0 || now_ns() > until_ns)
+			return -EPIPE;
 		if (line[used] == '\n') {
 			line[used] = '\0';
-			return (int)used;
+			return 0;
 		}
 		used++;
 	}
-	return -1;
+	return -EMSGSIZE;
 }
 
-static void send_text(int fd, const char *text, size_t bytes)
+static void send_text(int fd, const char *text, size_t bytes, uint64_t until_ns)
 {
-	while (bytes > 0) {
+	while (bytes > 0 && now_ns() < until_ns) {
 		const ssize_t sent = send(fd, text, bytes, MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EINTR)
@@ -310,23 +327,32 @@ static void send_text(int fd, const char *text, size_t bytes)
 	}
 }
 
+static const char too_long[] = "{\"schema_version\":1,\"error\":\"a command has at most 1022 bytes\"}\n";
+_Static_assert(GW_SSD_LINE_BYTES_MAX == 1024, "as it is told");
+
 static void serve_client(const struct gw_ssd_control *control, int fd)
 {
 	const struct timeval patience = { .tv_sec = PATIENCE_S };
 	char line[GW_SSD_LINE_BYTES_MAX];
+	uint64_t until_ns;
 	bool is_refused;
 	char *answer;
+	int err;
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (read_line(fd, line) < 0)
+	err = read_line(fd, line);
+	until_ns = now_ns() + SEND_S * GW_NS_PER_S;
+	if (err == -EMSGSIZE)
+		send_text(fd, too_long, strlen(too_long), until_ns);
+	if (err < 0)
 		return;
 	answer = gw_ssd_control_answer(control->set, line, &is_refused);
 	if (answer == NULL)
 		return;
-	send_text(fd, answer, strlen(answer));
+	send_text(fd, answer, strlen(answer), until_ns);
 	if (answer[0] == '{' && answer[strlen(answer) - 1] != '\n')
-		send_text(fd, "\n", 1);
+		send_text(fd, "\n", 1, until_ns);
 	free(answer);
 }
 
@@ -388,8 +414,8 @@ int gw_ssd_control_ask(const char *path, const char *line, struct gw_diag *diag)
 		close(fd);
 		return gw_fail(diag, err, "cannot connect to %s: %s", path, strerror(-err));
 	}
-	send_text(fd, line, strlen(line));
-	send_text(fd, "\n", 1);
+	send_text(fd, line, strlen(line), UINT64_MAX);
+	send_text(fd, "\n", 1, UINT64_MAX);
 	while ((got = recv(fd, text, sizeof(text), 0)) > 0) {
 		if (start[0] == '\0')
 			snprintf(start, sizeof(start), "%.*s", (int)got, text);

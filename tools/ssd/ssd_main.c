@@ -250,8 +250,11 @@ static int ask(int argc, char **argv, struct gw_diag *diag)
 	if (argc < 4)
 		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "usage: godwit-ssd ctl SOCKET COMMAND");
 	for (int i = 3; i < argc; i++) {
-		if (strlen(line) + strlen(argv[i]) + 2 > sizeof(line) || strchr(argv[i], '\n') != NULL)
-			return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "no such command");
+		if (strchr(argv[i], '\n') != NULL)
+			return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "a command is one line");
+		if (strlen(line) + strlen(argv[i]) + 2 > sizeof(line))
+			return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "a command has at most %zu bytes",
+					    sizeof(line) - 2);
 		strcat(strcat(line, i > 3 ? " " : ""), argv[i]);
 	}
 	return gw_ssd_control_ask(argv[2], line, diag);
