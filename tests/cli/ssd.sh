@@ -53,6 +53,22 @@ prints() {
 	[ "$(host "$@" | paste -sd ' ')" = "$wanted" ] || { host "$@"; return 1; }
 }
 
+# In a mount namespace of its own: a store whose file system is full, and has room again.
+full_disk() {
+	mkdir -p small
+	mount -t tmpfs -o size=256k none small || return 1
+	start --subsystem small/a,size=1GiB,cache=0 --listen 0 --listen 1
+	prints '' write 0 || return 1
+	cat /dev/zero >small/filler 2>/dev/null
+	# Of another part of the map, too, which has no space yet.
+	prints 'status 81 status 81' write 8 write 1572864 || return 1
+	rm small/filler
+	prints '' write 8 write 1572864 read 0 || return 1
+	kill "$pid" && wait "$pid"
+}
+export SSD ROOT
+export -f full_disk start host prints
+
 cat >drive.conf <<'END'
 preset = hmlm
 serial = S-1
@@ -101,6 +117,11 @@ if command -v python3 >/dev/null; then
 	start --subsystem a,config=drive.conf --listen 0 --listen 1
 	check "what was saved is the current value of a new process" prints 333 get 4
 	stop
+fi
+if command -v python3 >/dev/null && unshare -m true 2>/dev/null; then
+	check "a full file system fails commands, and not the process" unshare -m bash -u -c full_disk
+else
+	skip "a full file system" "there is no python3, or no mount namespace"
 fi
 check "sockets are not left behind" test ! -e 0 -a ! -e 1 -a ! -e control
 exit $failed

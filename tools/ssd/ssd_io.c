@@ -115,11 +115,12 @@ static uint16_t do_write_zeroes(struct gw_cmd *cmd, struct gw_ns *ns)
 static uint16_t do_write_uncorrectable(struct gw_cmd *cmd, struct gw_ns *ns)
 {
 	const uint64_t first = gw_nvme_first(&cmd->sqe), count = gw_nvme_count(&cmd->sqe);
-	const uint16_t status = check_range(ns, &cmd->sqe, 0);
+	uint16_t status = check_range(ns, &cmd->sqe, 0);
 
+	if (status == NVME_SC_SUCCESS)
+		status = write_status(gw_ns_make_bad(ns, first, count));
 	if (status != NVME_SC_SUCCESS)
 		return status;
-	gw_ns_make_bad(ns, first, count);
 	gw_cdq_log(cmd->ctrl, ns->nsid, first, count, false);
 	return status;
 }

@@ -13,13 +13,65 @@
 #define SECTOR_BYTES 512u
 #define PAGE_SECTORS (GW_CACHE_PAGE_BYTES / SECTOR_BYTES)
 #define IOVS_MAX 1024
+#define MAP_UNIT_BYTES UINT64_C(65536)	/* whole pages of every machine */
 /* Longer writes go past the cache: it may always be written earlier than it must. */
 #define THROUGH_BYTES (128u << 10)
 
 /* ---- Bits ------------------------------------------------------------------------------------ */
 
-/* Return: how many have changed. */
-static uint64_t change_bits(uint64_t *map, uint64_t first, uint64_t count, bool value)
+/*
+ * A page of the map file that finds no space when it is touched is a SIGBUS: so space is taken
+ * beforehand, a unit at a time, and what has none is all zeroes and never looked at.
+ */
+static uint64_t unit_of(const struct gw_ns *ns, const uint64_t *map, uint64_t bit)
+{
+	return ((uint64_t)(map - ns->written) * sizeof(*map) + bit / 8) / MAP_UNIT_BYTES;
+}
+
+static bool is_backed(const struct gw_ns *ns, const uint64_t *map, uint64_t bit)
+{
+	const uint64_t unit = unit_of(ns, map, bit);
+
+	return (ns->backed[unit / 64] >> unit % 64 & 1) != 0;
+}
+
+/* The first bit after it that may be in another unit. */
+static uint64_t end_of_unit(const struct gw_ns *ns, const uint64_t *map, uint64_t bit)
+{
+	const uint64_t start = (uint64_t)(map - ns->written) * sizeof(*map);
+
+	return ((start + bit / 8) / MAP_UNIT_BYTES * MAP_UNIT_BYTES + MAP_UNIT_BYTES - start) * 8;
+}
+
+static int back_unit(struct gw_ns *ns, uint64_t unit)
+{
+	const uint64_t offset = unit * MAP_UNIT_BYTES, rest = ns->map_bytes - offset;
+	int got;
+
+	do {
+		got = fallocate(ns->map_fd, FALLOC_FL_KEEP_SIZE, (off_t)offset,
+				(off_t)(rest < MAP_UNIT_BYTES ? rest : MAP_UNIT_BYTES));
+	} while (got < 0 && errno == EINTR);
+	if (got < 0 && errno != EOPNOTSUPP)
+		return -errno;
+	ns->backed[unit / 64] |= UINT64_C(1) << unit % 64;
+	return 0;
+}
+
+/* Space for these bits, of which there is at least one. Return: 0 or negative errno. */
+static int back(struct gw_ns *ns, const uint64_t *map, uint64_t first, uint64_t count)
+{
+	for (uint64_t bit = first; bit < first + count; bit = end_of_unit(ns, map, bit)) {
+		const int err = is_backed(ns, map, bit) ? 0 : back_unit(ns, unit_of(ns, map, bit));
+
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+/* Bits to be set are backed. Return: how many have changed. */
+static uint64_t change_bits(struct gw_ns *ns, uint64_t *map, uint64_t first, uint64_t count, bool value)
 {
 	uint64_t changed = 0;
 
@@ -28,12 +80,16 @@ static uint64_t change_bits(uint64_t *map, uint64_t first, uint64_t count, bool 
 		const uint64_t here = count < 64 - shift ? count : 64 - shift;
 		const uint64_t mask = (here == 64 ? UINT64_MAX : (UINT64_C(1) << here) - 1) << shift;
 
-		const uint64_t wrong = (value ? ~map[first / 64] : map[first / 64]) & mask;
+		if (is_backed(ns, map, first)) {
+			const uint64_t wrong = (value ? ~map[first / 64] : map[first / 64]) & mask;
 
-		/* Reading first keeps holes in the file holes. */
-		if (wrong != 0)
-			map[first / 64] ^= wrong;
-		changed += (uint64_t)__builtin_popcountll(wrong);
+			/* Reading first keeps clean pages clean. */
+			if (wrong != 0)
+				map[first / 64] ^= wrong;
+			changed += (uint64_t)__builtin_popcountll(wrong);
+		} else {
+			assert(!value);
+		}
 		first += here;
 		count -= here;
 	}
@@ -41,11 +97,19 @@ static uint64_t change_bits(uint64_t *map, uint64_t first, uint64_t count, bool 
 }
 
 /* The first bit of that value in [from, end), or end. */
-static uint64_t find_bit(const uint64_t *map, uint64_t from, uint64_t end, bool value)
+static uint64_t find_bit(const struct gw_ns *ns, const uint64_t *map, uint64_t from, uint64_t end,
+			 bool value)
 {
 	while (from < end) {
-		const uint64_t word = (value ? map[from / 64] : ~map[from / 64]) >> from % 64;
+		uint64_t word;
 
+		if (!is_backed(ns, map, from)) {
+			if (!value)
+				return from;
+			from = end_of_unit(ns, map, from);
+			continue;
+		}
+		word = (value ? map[from / 64] : ~map[from / 64]) >> from % 64;
 		if (word != 0) {
 			from += (uint64_t)__builtin_ctzll(word);
 			return from < end ? from : end;
@@ -59,45 +123,53 @@ bool gw_ns_next_run(const struct gw_ns *ns, const uint64_t *map, uint64_t from, 
 		    uint64_t *first, uint64_t *run_end)
 {
 	assert(end <= ns->blocks);
-	from = find_bit(map, from, end, true);
+	from = find_bit(ns, map, from, end, true);
 	if (from >= end)
 		return false;
 	*first = from;
-	*run_end = find_bit(map, from, end, false);
+	*run_end = find_bit(ns, map, from, end, false);
 	return true;
 }
 
-/* The set bits in bytes [from, from + bytes) of the map file; holes are skipped, not read. */
-static uint64_t count_bits(int fd, const uint64_t *map, uint64_t from, uint64_t bytes)
+/* The set bits of half the file, which is map; holes are skipped, not read. */
+static int count_bits(struct gw_ns *ns, const uint64_t *map, uint64_t *count)
 {
-	const uint64_t end = from + bytes;
-	uint64_t count = 0;
+	uint64_t from = (uint64_t)(map - ns->written) * sizeof(*map);
+	const uint64_t end = from + ns->map_bytes / 2;
 
+	*count = 0;
 	while (from < end) {
-		const off_t data = lseek(fd, (off_t)from, SEEK_DATA);
-		off_t hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+		const off_t data = lseek(ns->map_fd, (off_t)from, SEEK_DATA);
+		off_t hole = data < 0 ? -1 : lseek(ns->map_fd, data, SEEK_HOLE);
 
 		if (data < 0 || (uint64_t)data >= end)
 			break;
 		if ((uint64_t)hole > end)
 			hole = (off_t)end;
+		for (uint64_t unit = (uint64_t)data / MAP_UNIT_BYTES; unit * MAP_UNIT_BYTES < (uint64_t)hole;
+		     unit++) {
+			const int err = back_unit(ns, unit);
+
+			if (err < 0)
+				return err;
+		}
 		for (uint64_t i = (uint64_t)data / 8; i < (uint64_t)hole / 8; i++)
-			count += (uint64_t)__builtin_popcountll(map[i]);
+			*count += (uint64_t)__builtin_popcountll(ns->written[i]);
 		from = (uint64_t)hole;
 	}
-	return count;
+	return 0;
 }
 
 static void set_written(struct gw_ns *ns, uint64_t slba, uint64_t count, bool is_written)
 {
-	const uint64_t changed = change_bits(ns->written, slba, count, is_written);
+	const uint64_t changed = change_bits(ns, ns->written, slba, count, is_written);
 
 	ns->written_count = is_written ? ns->written_count + changed : ns->written_count - changed;
 }
 
 static void set_bad(struct gw_ns *ns, uint64_t slba, uint64_t count, bool is_bad)
 {
-	const uint64_t changed = change_bits(ns->bad, slba, count, is_bad);
+	const uint64_t changed = change_bits(ns, ns->bad, slba, count, is_bad);
 
 	ns->bad_count = is_bad ? ns->bad_count + changed : ns->bad_count - changed;
 }
@@ -456,6 +528,9 @@ int gw_ns_write(struct gw_ns *ns, uint64_t slba, uint64_t count, const struct io
 	int err;
 
 	check_range(ns, slba, count);
+	err = back(ns, ns->written, slba, count);
+	if (err < 0)
+		return err;
 	/* Before the data: a block may be written and hold zeroes, but not the other way round. */
 	set_written(ns, slba, count, true);
 	if (is_through || ns->cache.slots == 0 || bytes >= THROUGH_BYTES ||
@@ -479,6 +554,9 @@ int gw_ns_zero(struct gw_ns *ns, uint64_t slba, uint64_t count, bool is_dealloca
 	check_range(ns, slba, count);
 	if (count == 0)
 		return 0;
+	err = is_deallocate ? 0 : back(ns, ns->written, slba, count);
+	if (err < 0)
+		return err;
 	if (!is_deallocate)
 		set_written(ns, slba, count, true);
 	err = zero_file(ns->fd, slba << ns->lbads, count << ns->lbads);
@@ -492,18 +570,26 @@ int gw_ns_zero(struct gw_ns *ns, uint64_t slba, uint64_t count, bool is_dealloca
 	return 0;
 }
 
-void gw_ns_make_bad(struct gw_ns *ns, uint64_t slba, uint64_t count)
+int gw_ns_make_bad(struct gw_ns *ns, uint64_t slba, uint64_t count)
 {
+	int err;
+
 	check_range(ns, slba, count);
+	err = back(ns, ns->written, slba, count);
+	if (err == 0)
+		err = back(ns, ns->bad, slba, count);
+	if (err < 0)
+		return err;
 	set_written(ns, slba, count, true);
 	set_bad(ns, slba, count, true);
 	note(ns, slba, count, GW_CHANGE_UNCORRECTABLE, false);
+	return 0;
 }
 
 bool gw_ns_any_bad(const struct gw_ns *ns, uint64_t slba, uint64_t count)
 {
 	check_range(ns, slba, count);
-	return ns->bad_count > 0 && find_bit(ns->bad, slba, slba + count, true) < slba + count;
+	return ns->bad_count > 0 && find_bit(ns, ns->bad, slba, slba + count, true) < slba + count;
 }
 
 int gw_ns_format(struct gw_ns *ns, uint8_t lbads)
@@ -520,6 +606,7 @@ int gw_ns_format(struct gw_ns *ns, uint8_t lbads)
 	err = zero_file(ns->map_fd, 0, ns->map_bytes);
 	if (err < 0)
 		return err;
+	memset(ns->backed, 0, (ns->map_bytes / MAP_UNIT_BYTES / 64 + 1) * sizeof(*ns->backed));
 	ns->written_count = 0;
 	ns->bad_count = 0;
 	ns->lbads = lbads;
@@ -558,10 +645,10 @@ static int open_file(int dir_fd, uint32_t nsid, const char *kind, uint64_t bytes
 static int open_maps(struct gw_ns *ns, int dir_fd, struct gw_diag *diag)
 {
 	const uint64_t words = ((ns->bytes >> GW_NS_LBADS_MIN) + 63) / 64;
-	const uint64_t half = words * sizeof(uint64_t);
 	void *at;
+	int err;
 
-	ns->map_bytes = 2 * half;
+	ns->map_bytes = 2 * words * sizeof(uint64_t);
 	ns->map_fd = open_file(dir_fd, ns->nsid, "map", ns->map_bytes, diag);
 	if (ns->map_fd < 0)
 		return ns->map_fd;
@@ -571,9 +658,12 @@ static int open_maps(struct gw_ns *ns, int dir_fd, struct gw_diag *diag)
 			       ns->nsid, strerror(errno));
 	ns->written = at;
 	ns->bad = ns->written + words;
-	ns->written_count = count_bits(ns->map_fd, ns->written, 0, half);
-	ns->bad_count = count_bits(ns->map_fd, ns->written, half, half);
-	return 0;
+	ns->backed = calloc(ns->map_bytes / MAP_UNIT_BYTES / 64 + 1, sizeof(*ns->backed));
+	err = ns->backed == NULL ? -ENOMEM : count_bits(ns, ns->written, &ns->written_count);
+	if (err == 0)
+		err = count_bits(ns, ns->bad, &ns->bad_count);
+	return err == 0 ? 0 : gw_fail(diag, err, "the allocation of namespace %u: %s", ns->nsid,
+				      strerror(-err));
 }
 
 int gw_ns_open(struct gw_ns *ns, int dir_fd, uint32_t nsid, uint64_t bytes, uint8_t lbads,
@@ -611,6 +701,7 @@ void gw_ns_close(struct gw_ns *ns)
 		gw_ns_flush(ns);
 	if (ns->written != NULL)
 		munmap(ns->written, ns->map_bytes);
+	free(ns->backed);
 	if (ns->fd >= 0)
 		close(ns->fd);
 	if (ns->map_fd >= 0)

@@ -43,6 +43,7 @@ struct gw_ns {
 	int fd, map_fd;
 	uint64_t *written, *bad;	/* a bit for each block, in the map file */
 	uint64_t map_bytes;		/* of both together */
+	uint64_t *backed;		/* a bit for each unit of the map file that has its space */
 	uint64_t written_count, bad_count;
 	struct gw_cache cache;
 	struct gw_record *record;	/* of what changes; NULL: none. Borrowed */
@@ -66,7 +67,7 @@ int gw_ns_write(struct gw_ns *ns, uint64_t slba, uint64_t count, const struct io
 		bool is_through);
 /* The blocks read as zeroes; with is_deallocate they are not written any more. */
 int gw_ns_zero(struct gw_ns *ns, uint64_t slba, uint64_t count, bool is_deallocate);
-void gw_ns_make_bad(struct gw_ns *ns, uint64_t slba, uint64_t count);
+int gw_ns_make_bad(struct gw_ns *ns, uint64_t slba, uint64_t count);
 bool gw_ns_any_bad(const struct gw_ns *ns, uint64_t slba, uint64_t count);
 int gw_ns_flush(struct gw_ns *ns);
 /*
