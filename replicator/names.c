@@ -8,15 +8,19 @@
 #include <string.h>
 
 #include "job.h"
+#include "preflight.h"
 
 static void add_name(struct gw_names *names, const char *name, size_t length)
 {
-	char copy[sizeof(names->name[0])];
+	char copy[sizeof(names->name[0])], checked[128];
 
 	if (length == 0 || length >= sizeof(copy) || names->count == GW_NAMES_MAX)
 		return;
 	memcpy(copy, name, length);
 	copy[length] = '\0';
+	/* Whatever else lies there is no migration's. */
+	if (gw_migration_name(checked, &(struct gw_migration_config){ .name = copy }, NULL, NULL) < 0)
+		return;
 	for (uint32_t i = 0; i < names->count; i++)
 		if (strcmp(names->name[i], copy) == 0)
 			return;

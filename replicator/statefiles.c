@@ -21,6 +21,7 @@
 static int make_dirs(const char *path, struct gw_diag *diag)
 {
 	char part[PATH_MAX];
+	struct stat st;
 
 	snprintf(part, sizeof(part), "%s", path);
 	for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
@@ -30,9 +31,13 @@ static int make_dirs(const char *path, struct gw_diag *diag)
 			return gw_fail_exit(diag, GW_EXIT_CANNOT, -errno, "directory %s: %s", part,
 					    strerror(errno));
 		if (slash == NULL)
-			return 0;
+			break;
 		*slash = '/';
 	}
+	if (stat(part, &st) == 0 && !S_ISDIR(st.st_mode))
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -ENOTDIR, "%s is no directory: name "
+				    "another one", part);
+	return 0;
 }
 
 /* tries: how long to wait, in LOCK_NAP_NS, for a lock that somebody holds. */
@@ -91,7 +96,7 @@ int gw_state_lock_disk(struct gw_job *job)
 	if (job->source.kind == GW_NODE_FILE)
 		snprintf(path + strlen(path), sizeof(path) - strlen(path), ".%ju",
 			 (uintmax_t)job->source.file_ino);
-	return lock(&job->disk_lock_fd, path, O_RDWR | O_CREAT, 1,
+	return lock(&job->disk_lock_fd, path, O_RDWR | O_CREAT | O_NOFOLLOW, 1,
 		    "another godwit works on the same source disk", &job->diag);
 }
 
@@ -111,7 +116,8 @@ void gw_state_find(char state_dir[PATH_MAX], const char *name, const char *given
 	if (given != NULL)
 		return;
 	run_file(path, name, run_dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* What is no regular file may lie there, too, and is not waited for. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return;
 	length = read(fd, path, sizeof(path) - 1);
@@ -144,23 +150,23 @@ void gw_state_forget(const char *name, const char *run_dir)
 static int write_run_file(struct gw_job *job)
 {
 	char path[RUN_FILE_BYTES], resolved[PATH_MAX];
-	FILE *file;
-	int err = make_dirs(job->run_dir, &job->diag);
+	int err = make_dirs(job->run_dir, &job->diag), fd;
 
 	if (err < 0)
 		return err;
 	if (realpath(job->state_dir, resolved) != NULL)
 		snprintf(job->state_dir, sizeof(job->state_dir), "%s", resolved);
 	run_file(path, job->name, job->run_dir);
-	file = fopen(path, "we");
-	if (file == NULL || fprintf(file, "%s\n", job->state_dir) < 0) {
+	/* Not through a link: --run-dir may be a directory that others write to. */
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	if (fd < 0 || dprintf(fd, "%s\n", job->state_dir) < 0) {
 		err = gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -errno, "%s: %s", path,
 				   strerror(errno));
-		if (file != NULL)
-			fclose(file);
+		if (fd >= 0)
+			close(fd);
 		return err;
 	}
-	if (fclose(file) != 0)
+	if (close(fd) != 0)
 		return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -errno, "%s: %s", path,
 				    strerror(errno));
 	return 0;
