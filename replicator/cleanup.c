@@ -196,6 +196,19 @@ static int clean_one(const char *name, const char *state_dir, const char *run_di
 	return exit_code;
 }
 
+/* Of all of them, one that runs is no failure. */
+static bool is_left_alone(const char *name, const char *run_dir,
+			  const struct gw_migration_callbacks *callbacks)
+{
+	char text[160];
+
+	if (!gw_control_is_served(run_dir, name))
+		return false;
+	snprintf(text, sizeof(text), "%s runs, and is left alone", name);
+	pass_message_level(callbacks, GW_NOTE, text);
+	return true;
+}
+
 int gw_migration_cleanup(const char *name, const char *state_dir, const char *run_dir,
 			 const struct gw_migration_callbacks *callbacks)
 {
@@ -212,8 +225,10 @@ int gw_migration_cleanup(const char *name, const char *state_dir, const char *ru
 		return GW_EXIT_IO;
 	gw_names_find(names, run_dir);
 	for (uint32_t i = 0; i < names->count; i++) {
-		int exit_code = clean_one(names->name[i], NULL, run_dir, callbacks);
+		int exit_code = GW_EXIT_DONE;
 
+		if (!is_left_alone(names->name[i], run_dir, callbacks))
+			exit_code = clean_one(names->name[i], NULL, run_dir, callbacks);
 		if (exit_code > worst)
 			worst = exit_code;
 	}

@@ -546,6 +546,13 @@ static bool is_served(const struct sockaddr_un *address)
 	return answer;
 }
 
+bool gw_control_is_served(const char *run_dir, const char *name)
+{
+	struct sockaddr_un address;
+
+	return gw_control_address(&address, run_dir, name) == 0 && is_served(&address);
+}
+
 /* The name that a socket has until somebody serves it. */
 static void make_early(struct sockaddr_un *address)
 {

@@ -61,6 +61,8 @@ void gw_control_answer(struct gw_control_server *server, const struct gw_control
 
 /* An address for bind and connect; sun_path is short: -ENAMETOOLONG. */
 struct sockaddr_un;
+/* Does a migration of that name run? One that is just beginning or ending need not be seen. */
+bool gw_control_is_served(const char *run_dir, const char *name);
 /* What a killed migration left, unless somebody serves it. Return: true if there was a socket. */
 bool gw_control_remove_stale(const char *run_dir, const char *name);
 int gw_control_address(struct sockaddr_un *address, const char *run_dir, const char *name);

@@ -260,6 +260,30 @@ stale_socket() {
 	expect 0 control cleanup old && socket_is_gone
 }
 
+# What is not ours, and what runs, in the run directory: left alone, and nobody waits for it.
+strangers() {
+	local run=$SCRATCH/run
+	devices 16M
+	echo precious >"$SCRATCH/precious"
+	ln -s "$SCRATCH/precious" "$run/$NAME.state"
+	expect 3 migrate "$SOURCE" "$TARGET" --handoff none && said "$NAME.state: " || return 1
+	rm -f "$run/$NAME.state" "$run"/disk-*.lock
+	ln -s "$SCRATCH/precious" "$run/disk-$(lsblk -dno MAJ:MIN "$SOURCE" | tr -d ' ').lock"
+	expect 3 migrate "$SOURCE" "$TARGET" --handoff none && said "lock: " || return 1
+	[ "$(cat "$SCRATCH/precious")" = precious ] || { echo "# written through a link"; return 1; }
+	rm "$run"/disk-*.lock
+	mkfifo "$run/fifo.state"
+	touch "$run/$(printf 'a\033[31m').state" "$run/a b.sock"
+	expect 0 timeout 30 "$GODWIT" list --run-dir "$run" >"$SCRATCH/out" 2>"$SCRATCH/err" || return 1
+	grep -q '^fifo  dead' "$SCRATCH/out" && [ "$(wc -l <"$SCRATCH/out")" = 1 ] || { cat "$SCRATCH/out"; return 1; }
+	rm "$run/fifo.state" "$run"/a*
+	start || return 1
+	expect 0 control cleanup && said "$NAME runs, and is left alone" || return 1
+	expect 3 cleanup && said "running in another process" || return 1
+	expect 0 control set bandwidth=0 || return 1
+	wait_for 30 is_dead "$PID" && same "$SOURCE" "$TARGET" && all_gone
+}
+
 # rude MANNER: as control.py has it; the migration does not mind.
 rude() {
 	devices 64M
@@ -391,6 +415,7 @@ for step in control-bound control-started batch-flushed quiesced committing; do
 	run "killed at $step, cleaned up twice" kill_and_clean "$step"
 done
 run "a stale socket" stale_socket
+run "strangers in the run directory" strangers
 run "garbage, too long, half, slow messages" rude garbage oversized half slow
 run "a client that never reads, a crowd" rude never_reads crowd
 run "two clients at once, settings out of range" rude two ranges
