@@ -96,6 +96,12 @@ void gw_row_warn(struct gw_row *row, const char *format, ...)
 	va_end(args);
 }
 
+void gw_row_blind(struct gw_row *row, const char *without)
+{
+	gw_row_warn(row, "cannot be looked at %s", without);
+	row->is_blind = true;
+}
+
 void gw_row_unmet(struct gw_row *row, const char *format, ...)
 {
 	va_list args;
@@ -269,7 +275,7 @@ static void look_at_rules(struct gw_check *check, const struct gw_row_rule *rule
 		row->id = rule->id;
 		snprintf(row->what, sizeof(row->what), "%s", rule->what);
 		if (lacks != NULL)
-			gw_row_warn(row, "cannot be looked at %s", lacks);
+			gw_row_blind(row, lacks);
 		else
 			rule->look(check, row);
 		preflight->unmet += row->state == GW_ROW_UNMET;

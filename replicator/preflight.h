@@ -19,6 +19,7 @@ enum gw_row_state { GW_ROW_MET, GW_ROW_DIFFERS, GW_ROW_WARNING, GW_ROW_UNMET };
 struct gw_row {
 	const char *id;			/* stable key, e.g. "target-size" */
 	enum gw_row_state state;
+	bool is_blind;			/* a warning: what it would be about is missing, and another row says so */
 	char what[96];			/* the requirement */
 	char why[256];			/* what was found */
 	char mend[256];			/* how to mend; "" where met */

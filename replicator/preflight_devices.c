@@ -75,7 +75,7 @@ static void kinds(struct gw_check *check, struct gw_row *row)
 									check->target_diag.text);
 		gw_row_mend(row, "name a block device or a regular file");
 	} else if (check->source == NULL || check->target == NULL) {
-		gw_row_warn(row, "cannot be looked at without source and target");
+		gw_row_blind(row, "without source and target");
 	} else {
 		gw_row_met(row, "%s to %s", kind_of(check->source), kind_of(check->target));
 	}

@@ -53,6 +53,8 @@ void gw_row_differs(struct gw_row *row, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void gw_row_warn(struct gw_row *row, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* A warning, too: what it is about is missing, which another row says ("without a target"). */
+void gw_row_blind(struct gw_row *row, const char *without);
 void gw_row_unmet(struct gw_row *row, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void gw_row_mend(struct gw_row *row, const char *format, ...)

@@ -21,7 +21,7 @@ static void name(struct gw_check *check, struct gw_row *row)
 	if ((check->has & GW_NEEDS_NAME) != 0) {
 		gw_row_met(row, "%s", check->name);
 	} else if (check->config->name == NULL) {
-		gw_row_warn(row, "there is none without source and target");
+		gw_row_blind(row, "without source and target");
 	} else {
 		gw_row_unmet(row, "'%s' cannot be a name", check->config->name);
 		gw_row_mend(row, "--name with letters, digits, '-' and '_', at most 60, no '-' in "

@@ -135,7 +135,7 @@ static void grain(struct gw_check *check, struct gw_row *row)
 	if ((check->has & GW_NEEDS_GEOM) != 0) {
 		gw_row_met(row, "%s", gw_format_bytes(text, check->geom.grain_bytes));
 	} else if (check->source->size_bytes == 0) {
-		gw_row_warn(row, "cannot be looked at without a source's size");
+		gw_row_blind(row, "without a source's size");
 	} else {
 		gw_row_unmet(row, "--grain %u does not fit", check->config->grain_bytes);
 		gw_row_mend(row, "a power of two from 4K to 1M, or leave it out");

@@ -333,7 +333,7 @@ static int preflight(struct gw_job *job, const struct gw_migration_config *confi
 	for (uint32_t i = 0; i < result->count; i++) {
 		const struct gw_row *const row = &result->rows[i];
 
-		if (row->state == GW_ROW_WARNING)
+		if (row->state == GW_ROW_WARNING && !row->is_blind)
 			gw_say(&job->diag, GW_WARNING, "%s: %s", row->what, row->why);
 		else if (row->state == GW_ROW_UNMET)
 			gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EPERM, "%s: %s. %s", row->what,
