@@ -15,7 +15,7 @@
 #include "units.h"
 
 #define LONG_BASE 256			/* getopt's value of row 0; below it are letters */
-#define NAME_BYTES_MAX 63
+#define NAME_BYTES_MAX 60		/* of a directory of pins */
 #define HELP_COLUMN 28
 #define HELP_WIDTH 80
 
