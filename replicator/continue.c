@@ -183,6 +183,10 @@ static int continue_from_pins(struct gw_job *job, const struct stand *stand)
 {
 	int err = gw_digests_open(&job->digests, job->state_dir, &job->geom, job->id, &job->diag);
 
+	if (err < 0)
+		gw_say(&job->diag, GW_NOTE, "without its digests it cannot go on: `godwit cleanup %s`, "
+		       "and start it anew; with --overwrite --resync only what differs is written",
+		       job->name);
 	/* Taken, and then lost with the process that copied it: to be copied again. */
 	gw_bitmap_move_all(&job->track->copying, &job->track->pending);
 	if (err >= 0)

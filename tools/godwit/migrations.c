@@ -57,7 +57,10 @@ static void read_journal(struct gw_migration_look *look)
 	}
 	look->is_committed = state.has_commit;
 	look->is_quiesced = state.has_quiescing && !state.has_commit;
-	if (err == -ENOENT || state.has_ended)
+	if (err == -ENOENT)
+		snprintf(look->advice, sizeof(look->advice), "its journal is not in %.300s: `godwit "
+			 "cleanup %s` removes what is left", look->state_dir, look->name);
+	else if (state.has_ended)
 		snprintf(look->advice, sizeof(look->advice), "it has ended: `godwit cleanup %s` "
 			 "removes what is left", look->name);
 	else
