@@ -760,6 +760,9 @@ static int finish_files(struct gw_job *job)
 	     fsync(job->fd[GW_TARGET]) != 0))
 		return gw_fail_exit(&job->diag, GW_EXIT_IO, -errno, "target %s: %s",
 				    job->target.path, strerror(errno));
+	/* One that a dead process had written in pieces was found longer than it is to be. */
+	if (job->target.kind == GW_NODE_FILE)
+		job->target.size_bytes = job->geom.size_bytes;
 	if (job->source.kind != GW_NODE_FILE)
 		return 0;
 	if (fstat(job->fd[GW_SOURCE], &st) != 0)

@@ -311,6 +311,18 @@ reboot() {
 		reported "report['continues'] == 1"
 }
 
+# The last write to a file reaches past its end; one that died after it leaves it like that.
+long_file() {
+	local bytes=$(((16 << 20) + 512))
+	loop source $bytes && S=$LOOP || return 1
+	T=$SCRATCH/file
+	dd if=/dev/urandom of="$S" bs=512 count=1 seek=32768 oflag=direct status=none
+	GODWIT=$GODWIT_FAULT GODWIT_KILL_AT=round-copied expect 137 migrate "$S" "$T" --handoff none ||
+		return 1
+	truncate -s $(((16 << 20) + 4096)) "$T"
+	expect 0 continue_migration && same "$S" "$T" && nothing_left
+}
+
 # ---- state ----
 
 tmpfs_at() {
@@ -427,6 +439,7 @@ run "a second migration of the same source" second_migration
 run "another partition of a disk that is being migrated" other_partition
 run "continue: no such migration" continue_of_nothing
 run "continue: it runs" continue_of_running
+run "continue: a target file that is too long" long_file
 run "continue: a damaged journal" broken 7 "journal.*(damaged|record)" "data[60] ^= 1"
 run "continue: a foreign journal" broken 7 "journal" "data = bytearray(b'GIF89a' * 1000)"
 if ldconfig -p | grep -q libxxhash.so.0; then
