@@ -22,6 +22,7 @@ struct stand {
 	uint64_t generation;
 	uint64_t rounds;
 	uint64_t target_dev, target_ino;	/* of a file, once it was made; 0: not said */
+	uint64_t target_diskseq;	/* of a disk; 0: not said */
 	struct gw_control_values set;		/* over the control socket, while it ran */
 };
 
@@ -45,6 +46,8 @@ static int see_record(void *arg, const struct gw_record *record, struct json_obj
 		stand->rounds = 0;
 		gw_json_u64(payload, "target_dev", &stand->target_dev);
 		gw_json_u64(payload, "target_ino", &stand->target_ino);
+		stand->target_diskseq = 0;
+		gw_json_u64(payload, "target_diskseq", &stand->target_diskseq);
 	}
 	if (record->type == GW_RECORD_REQUEST)
 		see_request(stand, payload);
@@ -152,6 +155,17 @@ static int check_target_file(struct gw_job *job, const struct stand *stand)
 		"target %s is another file than the one that migration %s wrote to; bring the old "
 		"one back, or `godwit cleanup %s` and start anew", job->target.path, job->name,
 		job->name);
+}
+
+/*
+ * The pins tell of the source. What was settled on the target holds as long as the target was
+ * there: one that was taken out meanwhile, and has its old name again, may have been written to
+ * elsewhere, or have lost what it held.
+ */
+static bool was_target_away(const struct gw_job *job, const struct stand *stand)
+{
+	return job->target.kind == GW_NODE_BLOCK && stand->target_diskseq != 0 &&
+	       stand->target_diskseq != job->target.diskseq;
 }
 
 static int record_continued(struct gw_job *job, const char *how)
@@ -277,6 +291,17 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 	if (!stand->has_tracking)
 		return continue_from_nothing(job, job->settings.resync);
 	err = open_pins(job, stand);
+	if (err == 0 && was_target_away(job, stand)) {
+		if (!config->resync)
+			return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -ESTALE,
+				"target %s was taken out and put back since migration %s wrote to "
+				"it, so that nobody knows what it holds: --continue %s --resync "
+				"compares by content and writes only what differs",
+				job->target.path, job->name, job->name);
+		gw_track_close(job->track);
+		job->track = NULL;
+		return continue_from_nothing(job, true);
+	}
 	if (err == 0)
 		return continue_from_pins(job, stand);
 	if (err != -ENOENT)

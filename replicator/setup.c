@@ -143,6 +143,7 @@ static int record_tracking(struct gw_job *job)
 	/* A file that was made for this had no number when the migration started. */
 	gw_json_put_u64(payload, "target_dev", (uint64_t)job->target.file_dev);
 	gw_json_put_u64(payload, "target_ino", (uint64_t)job->target.file_ino);
+	gw_json_put_u64(payload, "target_diskseq", job->target.diskseq);
 	err = gw_journal_append(job->journal, GW_RECORD_TRACKING, payload, &job->diag);
 	return err < 0 ? err : gw_journal_sync(job->journal, &job->diag);
 }

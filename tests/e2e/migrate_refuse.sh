@@ -323,6 +323,37 @@ long_file() {
 	expect 0 continue_migration && same "$S" "$T" && nothing_left
 }
 
+# By its name it is the same disk; by its number it was taken out since. (No disk here has a name
+# for ever, so that its number cannot change without more ado: the journal is changed.)
+target_was_away() {
+	pair || return 1
+	dead_migration || return 1
+	python3 - "$SCRATCH/state/journal" <<-'PY' || return 1
+		import ctypes, re, struct, sys
+		xxh3 = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+		xxh3.restype, xxh3.argtypes = ctypes.c_uint64, [ctypes.c_char_p, ctypes.c_size_t]
+		data = bytearray(open(sys.argv[1], "rb").read())
+		at, found = 0, 0
+		while at + 40 <= len(data):
+		    type, payload = struct.unpack_from("<HI", data, at + 6)
+		    end = at + 40 + payload
+		    if type == 14:
+		        number = re.search(rb'"target_diskseq":(\d+)', data[at + 40:end])
+		        last = at + 40 + number.end(1) - 1
+		        data[last] = ord("1") if data[last] != ord("1") else ord("2")
+		        data[at + 32:at + 40] = bytes(8)
+		        struct.pack_into("<Q", data, at + 32, xxh3(bytes(data[at:end]), end - at))
+		        found += 1
+		    at = (end + 7) // 8 * 8
+		open(sys.argv[1], "wb").write(data)
+		sys.exit(found != 1)
+	PY
+	# Somebody had it meanwhile.
+	dd if=/dev/zero of="$T" bs=4k count=1 oflag=direct status=none
+	expect 3 continue_migration && said "taken out and put back.*--resync" || return 1
+	expect 0 continue_migration --resync --bandwidth 1G && same "$S" "$T" && nothing_left
+}
+
 # ---- state ----
 
 tmpfs_at() {
@@ -444,6 +475,7 @@ run "continue: a damaged journal" broken 7 "journal.*(damaged|record)" "data[60]
 run "continue: a foreign journal" broken 7 "journal" "data = bytearray(b'GIF89a' * 1000)"
 if ldconfig -p | grep -q libxxhash.so.0; then
 	run "continue: a journal of a newer version" broken 3 "newer" "$NEWER"
+	run "continue: a target that was away" target_was_away
 else
 	echo "ok - continue: a journal of a newer version # SKIP no libxxhash.so.0 to sign it with"
 fi
