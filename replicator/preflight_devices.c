@@ -407,6 +407,13 @@ static void every_path_is_seen(struct gw_check *check, struct gw_row *row)
 		gw_row_mend(row, "--track block");
 		return;
 	}
+	if (check->source->has_dax) {
+		gw_row_unmet(row, "%s is memory with DAX: what is stored there directly passes the "
+			     "block layer by", check->source->path);
+		gw_row_mend(row, "make its namespace one of mode \"sector\" (ndctl), or stop its "
+			    "users and use --track none");
+		return;
+	}
 	if (!check->source->is_multipath_head) {
 		gw_row_met(row, "the block layer shows every write to it");
 		return;

@@ -152,6 +152,7 @@ static int look_by_ioctl(struct gw_node *node, int fd)
 static int look_at_block(struct gw_node *node, dev_t dev, struct gw_diag *diag)
 {
 	struct gw_sysfs_block block;
+	uint64_t dax = 0;
 	char zoned[32];
 	int fd, err;
 
@@ -171,6 +172,7 @@ static int look_at_block(struct gw_node *node, dev_t dev, struct gw_diag *diag)
 	gw_nvme_look(&node->nvme, GW_NVME_CLASS_DIR, block.disk_path);
 	gw_sysfs_text(zoned, sizeof(zoned), "%s/queue/zoned", block.disk_path);
 	node->is_zoned = zoned[0] != '\0' && strcmp(zoned, "none") != 0;
+	node->has_dax = gw_sysfs_u64(&dax, "%s/queue/dax", block.disk_path) && dax != 0;
 	look_at_queues(node, block.disk_path);
 
 	fd = open(node->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

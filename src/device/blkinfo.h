@@ -50,6 +50,7 @@ struct gw_node {
 	bool is_multipath_head;		/* NVMe: requests are those of hidden disks, its paths */
 	struct gw_nvme_place nvme;
 	bool is_zoned;
+	bool has_dax;			/* may be written by plain stores, of which no bio tells */
 	uint32_t hw_queues, tags_per_queue;	/* blk-mq disks, and paths of a head (the most); else 0 */
 	uint64_t diskseq;		/* of the disk; 0 where the kernel has none */
 	char stable_id[128];		/* wwid, NGUID/UUID, serial or partition UUID; "" if there is none */

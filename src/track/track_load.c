@@ -165,6 +165,12 @@ static int check_for_block(const struct gw_node *node, struct gw_diag *diag)
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
 				    "%s is an NVMe multipath head: only the source `nvme` sees its "
 				    "paths (--track nvme)", node->path);
+	/* Whether a file system does so need not show: it may be asked for file by file. */
+	if (node->has_dax)
+		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
+				    "%s is memory with DAX: what file systems and programs store "
+				    "there directly passes the block layer by, and is not seen",
+				    node->path);
 	if (!node->is_request_based && passes_bios_on(node))
 		return gw_fail_exit(diag, GW_EXIT_CANNOT, -EOPNOTSUPP,
 				    "%s passes its bios on to the disks below, where their end "
