@@ -66,8 +66,26 @@ full_disk() {
 	prints '' write 8 write 1572864 read 0 || return 1
 	kill "$pid" && wait "$pid"
 }
+# What was cached has no room in the end: nobody is to take it for kept.
+full_in_the_end() {
+	local status
+	mkdir -p small
+	mount -t tmpfs -o size=256k none small || return 1
+	start --subsystem small/a,size=64MiB,record=/dev/full --listen 0 --listen 1 --trace /dev/full
+	prints '' write 0 || return 1
+	cat /dev/zero >small/filler 2>/dev/null
+	prints 'status 6' set 6=0 || return 1
+	kill "$pid"
+	wait "$pid"
+	status=$?
+	[ $status = 4 ] && grep -q "write cache held is lost" said && [ "$(grep -c "is not complete" said)" = 2 ] &&
+		return 0
+	echo "status $status"
+	cat said
+	return 1
+}
 export SSD ROOT
-export -f full_disk start host prints
+export -f full_disk full_in_the_end start host prints
 
 cat >drive.conf <<'END'
 preset = hmlm
@@ -120,6 +138,7 @@ if command -v python3 >/dev/null; then
 fi
 if command -v python3 >/dev/null && unshare -m true 2>/dev/null; then
 	check "a full file system fails commands, and not the process" unshare -m bash -u -c full_disk
+	check "and what is lost by it in the end is told" unshare -m bash -u -c full_in_the_end
 else
 	skip "a full file system" "there is no python3, or no mount namespace"
 fi

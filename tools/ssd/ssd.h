@@ -389,7 +389,8 @@ struct gw_subsys {
  */
 int gw_subsys_open(struct gw_subsys *ss, const char *dir, const struct gw_ssd_config *config,
 		   struct gw_diag *diag);
-void gw_subsys_close(struct gw_subsys *ss);	/* destroys its controllers, too */
+/* Destroys its controllers, too. Return: 0, or negative errno: a cache was not written out. */
+int gw_subsys_close(struct gw_subsys *ss);
 /*
  * ns_lock is held for writing (or nobody else is there yet): a namespace of that number, which is
  * free, attached to the controllers in the mask; an old one goes, and its files. Neither saves.

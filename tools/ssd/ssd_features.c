@@ -231,18 +231,21 @@ static bool is_known(struct gw_ctrl *c, uint8_t fid)
 	       fid == NVME_FID_HOST_ID || (fid == NVME_FID_CDQ && c->is_manager);
 }
 
-/* Turning the cache off writes out what is in it. */
-static void flush_caches(struct gw_subsys *ss)
+/* Turning the cache off writes out what is in it. Return: false: some of it is only there yet. */
+static bool flush_caches(struct gw_subsys *ss)
 {
+	bool is_flushed = true;
+
 	pthread_rwlock_rdlock(&ss->ns_lock);
 	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++) {
 		if (ss->ns[i] == NULL)
 			continue;
 		pthread_mutex_lock(&ss->ns[i]->lock);
-		gw_ns_flush(ss->ns[i]);
+		is_flushed &= gw_ns_flush(ss->ns[i]) == 0;
 		pthread_mutex_unlock(&ss->ns[i]->lock);
 	}
 	pthread_rwlock_unlock(&ss->ns_lock);
+	return is_flushed;
 }
 
 static bool can_save(const struct gw_ctrl *c, uint8_t fid)
@@ -275,8 +278,9 @@ uint16_t gw_features_set(struct gw_cmd *cmd)
 	status = cmd->generation == cmd->ctrl->generation ? set_locked(cmd, fid) :
 							    NVME_SC_ABORT_REQUESTED;
 	pthread_mutex_unlock(&cmd->ctrl->lock);
-	if (status == NVME_SC_SUCCESS && fid == NVME_FID_WRITE_CACHE && (cmd->sqe.cdw11 & 1) == 0)
-		flush_caches(cmd->ctrl->ss);
+	if (status == NVME_SC_SUCCESS && fid == NVME_FID_WRITE_CACHE && (cmd->sqe.cdw11 & 1) == 0 &&
+	    !flush_caches(cmd->ctrl->ss))
+		status = NVME_SC_INTERNAL;
 	return status == NVME_SC_SUCCESS && is_saving ? save(cmd, fid) : status;
 }
 

@@ -178,7 +178,7 @@ static int parse(struct ssd *ssd, int argc, char **argv, struct gw_diag *diag)
 		else if (option == 'V')
 			exit(printf("godwit-ssd %s\n", GODWIT_VERSION) < 0 ? GW_EXIT_IO : GW_EXIT_DONE);
 		else
-			exit(GW_EXIT_USAGE);
+			err = gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "see --help");
 	}
 	if (err == 0 && (optind < argc || ssd->listeners == 0))
 		err = gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL,
@@ -227,19 +227,27 @@ static int run(struct ssd *ssd, const sigset_t *ending, struct gw_diag *diag)
 	return 0;
 }
 
-static void stop(struct ssd *ssd)
+static int stop(struct ssd *ssd, struct gw_diag *diag)
 {
+	int err = 0;
+
 	gw_ssd_control_close(&ssd->control);
 	/* Workers first, so that none of them looks at a port that is gone. */
 	for (uint32_t i = 0; i < ssd->listeners; i++)
 		gw_ctrl_stop(ssd->listener[i].port.ctrl);
 	for (uint32_t i = 0; i < ssd->listeners; i++)
 		gw_listener_close(&ssd->listener[i]);
-	for (uint32_t i = 0; i < ssd->subsystems; i++)
-		gw_subsys_close(&ssd->subsys[i]);
+	for (uint32_t i = 0; i < ssd->subsystems; i++) {
+		const int closed = gw_subsys_close(&ssd->subsys[i]);
+
+		if (closed < 0)
+			err = gw_fail_exit(diag, GW_EXIT_IO, closed, "subsystem %u: what its write cache held is "
+					   "lost: %s", i + 1, strerror(-closed));
+	}
 	gw_trace_to(NULL, false);
 	if (ssd->trace != NULL)
 		fclose(ssd->trace);
+	return err;
 }
 
 /* godwit-ssd ctl SOCKET COMMAND...: the words of the command in a line. */
@@ -294,7 +302,13 @@ int main(int argc, char **argv)
 		err = run(ssd, &ending, &diag);
 	if (err < 0)
 		fprintf(stderr, "godwit-ssd: %s\n", diag.text);
-	stop(ssd);
+	if (err == 0) {
+		err = stop(ssd, &diag);
+		if (err < 0)
+			fprintf(stderr, "godwit-ssd: %s\n", diag.text);
+	} else {
+		stop(ssd, NULL);
+	}
 	free(ssd);
 	return err < 0 ? (int)exit_of(&diag) : GW_EXIT_DONE;
 }

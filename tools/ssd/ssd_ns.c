@@ -695,10 +695,12 @@ int gw_ns_open(struct gw_ns *ns, int dir_fd, uint32_t nsid, uint64_t bytes, uint
 	return err < 0 ? err : 0;
 }
 
-void gw_ns_close(struct gw_ns *ns)
+int gw_ns_close(struct gw_ns *ns)
 {
+	int err = 0;
+
 	if (ns->fd >= 0 && ns->written != NULL)
-		gw_ns_flush(ns);
+		err = gw_ns_flush(ns);
 	if (ns->written != NULL)
 		munmap(ns->written, ns->map_bytes);
 	free(ns->backed);
@@ -711,6 +713,7 @@ void gw_ns_close(struct gw_ns *ns)
 	memset(ns, 0, sizeof(*ns));
 	ns->fd = -1;
 	ns->map_fd = -1;
+	return err;
 }
 
 void gw_ns_unlink(int dir_fd, uint32_t nsid)

@@ -56,7 +56,8 @@ struct gw_ns {
  */
 int gw_ns_open(struct gw_ns *ns, int dir_fd, uint32_t nsid, uint64_t bytes, uint8_t lbads,
 	       uint64_t cache_bytes, struct gw_diag *diag);
-void gw_ns_close(struct gw_ns *ns);	/* writes the cache out */
+/* Writes the cache out. Return: 0, or negative errno: it could not, and what was cached is lost. */
+int gw_ns_close(struct gw_ns *ns);
 /* After gw_ns_close(). */
 void gw_ns_unlink(int dir_fd, uint32_t nsid);
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 int gw_record_init(struct gw_record *record)
@@ -10,6 +11,7 @@ int gw_record_init(struct gw_record *record)
 	pthread_mutex_init(&record->lock, NULL);
 	record->file = NULL;
 	record->count = 0;
+	record->is_incomplete = false;
 	record->ring = calloc(GW_RECORD_ENTRIES, sizeof(*record->ring));
 	return record->ring == NULL ? -ENOMEM : 0;
 }
@@ -50,7 +52,10 @@ void gw_record_add(struct gw_record *record, struct gw_change change)
 	record->ring[record->count++ % GW_RECORD_ENTRIES] = change;
 	if (record->file != NULL) {
 		gw_record_print(record->file, &change);
-		fflush(record->file);
+		if (fflush(record->file) != 0 && !record->is_incomplete) {
+			record->is_incomplete = true;
+			fprintf(stderr, "godwit-ssd: a record of changes is not complete: %s\n", strerror(errno));
+		}
 	}
 	pthread_mutex_unlock(&record->lock);
 }

@@ -39,6 +39,7 @@ struct gw_record {
 	struct gw_change *ring;		/* GW_RECORD_ENTRIES */
 	uint64_t count;			/* ever */
 	FILE *file;			/* NULL: none */
+	bool is_incomplete;		/* it could not be written to, which was said */
 };
 
 int gw_record_init(struct gw_record *record);		/* Return: 0, -ENOMEM */

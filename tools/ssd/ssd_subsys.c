@@ -385,8 +385,10 @@ int gw_subsys_open(struct gw_subsys *ss, const char *dir, const struct gw_ssd_co
 	return err;
 }
 
-void gw_subsys_close(struct gw_subsys *ss)
+int gw_subsys_close(struct gw_subsys *ss)
 {
+	int err = 0;
+
 	for (uint32_t i = 0; i < ss->ctrls; i++)
 		gw_ctrl_stop(ss->ctrl[i]);
 	gw_track_stop_of(ss, NULL);
@@ -395,8 +397,9 @@ void gw_subsys_close(struct gw_subsys *ss)
 		gw_ctrl_destroy(ss->ctrl[i]);
 	}
 	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++) {
-		if (ss->ns[i] != NULL)
-			gw_ns_close(ss->ns[i]);
+		const int closed = ss->ns[i] == NULL ? 0 : gw_ns_close(ss->ns[i]);
+
+		err = err < 0 ? err : closed;
 		free(ss->ns[i]);
 	}
 	if (ss->dir_fd >= 0)
@@ -406,6 +409,7 @@ void gw_subsys_close(struct gw_subsys *ss)
 	pthread_rwlock_destroy(&ss->ns_lock);
 	memset(ss, 0, sizeof(*ss));
 	ss->dir_fd = -1;
+	return err;
 }
 
 /* The caches first: what a controller still does to a namespace goes through its lock. */

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "clock.h"
@@ -13,7 +14,7 @@
 static struct {
 	pthread_mutex_t lock;
 	_Atomic(FILE *) file;
-	bool is_json;
+	bool is_json, is_incomplete;
 	_Atomic uint64_t next;
 } sink = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -56,7 +57,10 @@ static void write_line(struct gw_trace_entry *entry)
 	entry->sequence = atomic_fetch_add(&sink.next, 1) + 1;
 	if (sink.file != NULL) {
 		gw_trace_print(sink.file, entry, sink.is_json);
-		fflush(sink.file);
+		if (fflush(sink.file) != 0 && !sink.is_incomplete) {
+			sink.is_incomplete = true;
+			fprintf(stderr, "godwit-ssd: the trace is not complete: %s\n", strerror(errno));
+		}
 	}
 	pthread_mutex_unlock(&sink.lock);
 }
