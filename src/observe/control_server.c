@@ -703,7 +703,7 @@ static void refuse_rest(struct gw_control_server *server)
 	}
 }
 
-/* Into the room that is kept for replies: there will be none after it. */
+/* Into the room that is kept for replies, too: there will be none after it. */
 static void tell_end(struct gw_control_server *server, struct json_object *event_give)
 {
 	const size_t bytes = write_line(server, event_give);
@@ -720,11 +720,13 @@ void gw_control_server_stop(struct gw_control_server *server, int exit_code, con
 	pthread_mutex_lock(&server->lock);
 	server->is_stopping = true;
 	server->status.state = GW_CONTROL_ENDED;
-	refuse_rest(server);
-	tell_end(server, gw_control_ended_event(exit_code, reason));
 	pthread_mutex_unlock(&server->lock);
 	wake(server);
+	/* It looks at all once more, and may reply, or tell of requests: before the end is told. */
 	pthread_join(server->thread, NULL);
+	refuse_rest(server);
+	send_rest(server);
+	tell_end(server, gw_control_ended_event(exit_code, reason));
 	send_rest(server);
 	destroy(server);
 }
