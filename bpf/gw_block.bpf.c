@@ -14,6 +14,7 @@
  * submission leaves its range in a slot until the first of them has come.
  */
 #include "gw_slots.bpf.h"
+#include "gw_survey.bpf.h"
 
 #include <bpf/bpf_tracing.h>
 
@@ -50,10 +51,19 @@ static __always_inline void check_diskseq(struct gendisk *disk)
 		raise(GW_STATE_OTHER_DISK);
 }
 
+static __always_inline bool is_harmless(u32 op, u32 bytes)
+{
+	/* A command without data has the direction "in": an NVMe write-zeroes, say. */
+	if (gw_op_is(op, REQ_OP_DRV_IN))
+		return bytes != 0 || !gw_empty_passthrough_writes;
+	return gw_op_is(op, REQ_OP_READ) || gw_op_is(op, REQ_OP_FLUSH) ||
+	       gw_op_is(op, REQ_OP_ZONE_OPEN) || gw_op_is(op, REQ_OP_ZONE_CLOSE);
+}
+
 /* Also: raises the flag of what may have written anywhere. Return: enum kind. */
 __noinline int gw_other_kind(u32 op, u32 bytes)
 {
-	if (gw_op_is(op, REQ_OP_FLUSH))
+	if (is_harmless(op, bytes))
 		return HARMLESS;
 	if (gw_op_is(op, REQ_OP_WRITE_ZEROES))
 		return RANGE;
@@ -62,15 +72,10 @@ __noinline int gw_other_kind(u32 op, u32 bytes)
 	if (gw_op_is(op, REQ_OP_ZONE_APPEND) || gw_op_is(op, REQ_OP_ZONE_RESET) ||
 	    gw_op_is(op, REQ_OP_ZONE_FINISH))
 		return ZONE;
-	if (gw_op_is(op, REQ_OP_ZONE_OPEN) || gw_op_is(op, REQ_OP_ZONE_CLOSE))
-		return HARMLESS;
 	if (gw_op_is(op, REQ_OP_ZONE_RESET_ALL)) {
 		raise(GW_STATE_RESET_ALL);
 		return WHOLE;
 	}
-	/* A command without data has the direction "in": an NVMe write-zeroes, say. */
-	if (gw_op_is(op, REQ_OP_DRV_IN) && !(bytes == 0 && gw_empty_passthrough_writes))
-		return HARMLESS;
 	if (gw_op_is(op, REQ_OP_DRV_OUT) || gw_op_is(op, REQ_OP_DRV_IN))
 		raise(GW_STATE_PASSTHROUGH);
 	else
@@ -310,6 +315,57 @@ SEC("tp_btf/block_rq_complete")
 int BPF_PROG(gw_rq_complete3, struct request *rq, int error, unsigned int bytes)
 {
 	return complete_request(rq, bytes, 3);
+}
+
+/* What is in flight, for user space */
+
+/* Of merged discards nobody looks where all of them lie. */
+__hidden bool gw_may_change(struct request *rq)
+{
+	const u32 op = BPF_CORE_READ(rq, cmd_flags) & GW_REQ_OP_MASK;
+	const u32 bytes = BPF_CORE_READ(rq, __data_len);
+	struct extent extent;
+
+	if (is_harmless(op, bytes))
+		return false;
+	if (!gw_op_is(op, REQ_OP_WRITE) && !gw_op_is(op, REQ_OP_WRITE_ZEROES))
+		return true;
+	extent = extent_of(RANGE, BPF_CORE_READ(rq, __sector), bytes);
+	return !is_empty(&extent);
+}
+
+__hidden struct gw_bpf_slot *gw_slot_of(struct request *rq)
+{
+	const u64 holder = (u64)rq;
+	u32 index;
+
+	if (index_of(BPF_CORE_READ(rq, mq_hctx, queue_num), BPF_CORE_READ(rq, internal_tag),
+		     BPF_CORE_READ(rq, tag), 0, &index))
+		return bpf_map_lookup_elem(&gw_slots, &index);
+	return bpf_map_lookup_elem(&gw_strays, &holder);
+}
+
+/* Attached only until it has come by once. */
+SEC("tp_btf/block_rq_issue")
+int BPF_PROG(gw_find_queue, struct request *rq)
+{
+	if (is_tracked_disk(rq->q->disk))
+		note_queue(rq->q);
+	return 0;
+}
+
+SEC("syscall")
+int gw_survey(struct gw_bpf_survey *found)
+{
+	struct survey survey = { 0 };
+	struct request_queue *const queue = noted_queue();
+
+	if (queue != NULL && gw_has_request_tables() &&
+	    BPF_CORE_READ(queue, disk, first_minor) == gw_disk_first_minor &&
+	    BPF_CORE_READ(queue, disk, major) == gw_disk_major)
+		survey_queue(&survey, queue);
+	tell(found, &survey);
+	return 0;
 }
 
 /* Bio-based disks */

@@ -58,4 +58,17 @@ static __always_inline u32 gw_request_ioprio(struct request *rq)
 	return rq->bio != NULL ? rq->bio->bi_ioprio : 0;
 }
 
+/* The tables of requests that gw_survey.bpf.h reads; all kernels from 6.1 to 7.3 have them. */
+static __always_inline bool gw_has_request_tables(void)
+{
+	return bpf_core_field_exists(((struct request *)0)->state) &&
+	       bpf_core_field_exists(((struct request *)0)->mq_hctx) &&
+	       bpf_core_field_exists(((struct request_queue *)0)->tag_set) &&
+	       bpf_core_field_exists(((struct blk_mq_tag_set *)0)->nr_hw_queues) &&
+	       bpf_core_field_exists(((struct blk_mq_tag_set *)0)->tags) &&
+	       bpf_core_field_exists(((struct blk_mq_tags *)0)->nr_tags) &&
+	       bpf_core_field_exists(((struct blk_mq_tags *)0)->rqs) &&
+	       bpf_core_enum_value_exists(enum mq_rq_state, MQ_RQ_IN_FLIGHT);
+}
+
 #endif

@@ -12,6 +12,7 @@
  * The namespace is the one behind the head, whichever path a command takes.
  */
 #include "gw_slots.bpf.h"
+#include "gw_survey.bpf.h"
 
 #include <bpf/bpf_tracing.h>
 
@@ -22,6 +23,8 @@
 char LICENSE[] SEC("license") = "GPL";
 
 #define CONTROLLERS_MAX 8
+#define PATHS_MAX 64
+#define COMMAND_SURVEYED 0x1000u	/* beside GW_COMMAND_ADMIN */
 /* Where a list of ranges may be spread: pages of a user's buffer. */
 #define SEGMENTS_MAX 4
 
@@ -110,8 +113,8 @@ static __always_inline void note_unknown(u64 command)
 }
 
 /*
- * command: the opcode, and GW_COMMAND_ADMIN. Return: enum gw_nvme_effect; a flag is raised if
- * that is everything. A global function, so that its many ways do not multiply with the caller's.
+ * command: the opcode, GW_COMMAND_ADMIN, COMMAND_SURVEYED. Return: enum gw_nvme_effect; a flag is raised
+ * if that is everything, but not in a survey. A global function, so that its many ways do not multiply with the caller's.
  */
 __noinline int gw_judge(u64 command, u32 nsid, u32 cdw10, u32 cdw11, u32 cdw13)
 {
@@ -131,6 +134,9 @@ __noinline int gw_judge(u64 command, u32 nsid, u32 cdw10, u32 cdw11, u32 cdw13)
 		effect = GW_NVME_CHANGES_RANGE;
 	else
 		effect = gw_nvme_io_effect(&sqe, &why);
+	/* What a survey finds is no event. */
+	if ((command & COMMAND_SURVEYED) != 0)
+		return effect;
 	if (why == GW_STATE_UNKNOWN_COMMAND)
 		note_unknown(command);
 	if (why != 0)
@@ -370,17 +376,23 @@ static __always_inline struct extent mark_attempt(struct request *rq, const stru
 
 /* In flight */
 
-static __always_inline bool find_row(struct request *rq, bool is_admin, u32 *index)
+/* Return: which of the controllers that have slots; CONTROLLERS_MAX if none. */
+static __always_inline u32 row_of(struct request *rq)
 {
 	const int instance = BPF_CORE_READ(driver_data(rq), ctrl, instance);
 
-	if (is_admin)
-		return false;
 #pragma unroll
 	for (u32 i = 0; i < CONTROLLERS_MAX; i++)
 		if (i < gw_controller_count && gw_controllers[i] == instance)
-			return find_index(rq, i, index);
-	return false;
+			return i;
+	return CONTROLLERS_MAX;
+}
+
+static __always_inline bool find_row(struct request *rq, bool is_admin, u32 *index)
+{
+	const u32 row = is_admin ? CONTROLLERS_MAX : row_of(rq);
+
+	return row < CONTROLLERS_MAX && find_index(rq, row, index);
 }
 
 static __always_inline struct gw_bpf_slot *find_slot(struct request *rq, bool is_admin,
@@ -520,4 +532,89 @@ SEC("tp_btf/nvme_complete_rq")
 int BPF_PROG(gw_nvme_complete3, struct request *rq)
 {
 	return complete(rq, 3);
+}
+
+/* What is in flight, for user space */
+
+/* Where lists and zones lie, nobody looks. */
+__hidden bool gw_may_change(struct request *rq)
+{
+	const u64 queue = BPF_CORE_READ(rq, q, queuedata) != NULL ? 0 : GW_COMMAND_ADMIN;
+	struct gw_nvme_sqe sqe;
+	struct extent extent;
+	enum gw_nvme_effect effect;
+
+	if (bpf_probe_read_kernel(&sqe, sizeof(sqe), BPF_CORE_READ(driver_data(rq), cmd)) != 0)
+		return true;
+	effect = gw_judge(sqe.opcode | queue | COMMAND_SURVEYED, sqe.nsid, sqe.cdw10, sqe.cdw11,
+			  sqe.cdw13);
+	if (effect != GW_NVME_CHANGES_RANGE)
+		return effect != GW_NVME_CHANGES_NOTHING;
+	extent = extent_of_blocks(gw_nvme_first(&sqe), gw_nvme_count(&sqe));
+	return !is_empty(&extent);
+}
+
+__hidden struct gw_bpf_slot *gw_slot_of(struct request *rq)
+{
+	const u64 stray = (u64)rq;
+	const u32 row = row_of(rq);
+	u32 index;
+
+	if (row < CONTROLLERS_MAX && BPF_CORE_READ(rq, q, queuedata) != NULL &&
+	    index_of(BPF_CORE_READ(rq, mq_hctx, queue_num), BPF_CORE_READ(rq, internal_tag),
+		     BPF_CORE_READ(rq, tag), row, &index))
+		return bpf_map_lookup_elem(&gw_slots, &index);
+	return bpf_map_lookup_elem(&gw_strays, &stray);
+}
+
+/* Attached only until it has come by once. */
+SEC("tp_btf/nvme_setup_cmd")
+int BPF_PROG(gw_find_queue, struct request *rq, struct nvme_command *cmd)
+{
+	if (rq != NULL && !is_admin_queue(rq) && is_ours(rq))
+		note_queue(rq->q);
+	return 0;
+}
+
+struct paths {
+	struct survey survey;
+	struct list_head *at, *end;
+};
+
+static long survey_path(u32 number, void *context)
+{
+	struct paths *const paths = context;
+	struct list_head *at;
+	struct nvme_ns *ns;
+
+	if (paths->at == NULL || paths->at == paths->end)
+		return 1;
+	at = paths->at;
+	ns = (void *)at - bpf_core_field_offset(struct nvme_ns, siblings);
+	paths->at = BPF_CORE_READ(at, next);
+	survey_queue(&paths->survey, BPF_CORE_READ(ns, queue));
+	survey_queue(&paths->survey, BPF_CORE_READ(ns, ctrl, admin_q));
+	return 0;
+}
+
+/* Of one path that was seen, all there are: each has a queue of its own, and a controller's. */
+SEC("syscall")
+int gw_survey(struct gw_bpf_survey *found)
+{
+	struct paths paths = { 0 };
+	struct request_queue *const queue = noted_queue();
+	struct nvme_ns *const ns = BPF_CORE_READ(queue, queuedata);
+	struct nvme_ns_head *const head = BPF_CORE_READ(ns, head);
+
+	if (head != NULL && gw_has_request_tables() &&
+	    bpf_core_field_exists(head->list) && bpf_core_field_exists(ns->siblings) &&
+	    bpf_core_field_exists(ns->queue) && bpf_core_field_exists(ns->ctrl->admin_q) &&
+	    BPF_CORE_READ(head, instance) == gw_head &&
+	    BPF_CORE_READ(head, subsys, instance) == gw_subsystem) {
+		paths.at = BPF_CORE_READ(head, list.next);
+		paths.end = (void *)head + bpf_core_field_offset(struct nvme_ns_head, list);
+		bpf_loop(PATHS_MAX, survey_path, &paths, 0);
+	}
+	tell(found, &paths.survey);
+	return 0;
 }

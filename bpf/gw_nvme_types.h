@@ -18,17 +18,22 @@ struct nvme_subsystem {
 struct nvme_ctrl {
 	int instance;
 	struct nvme_subsystem *subsys;
+	struct request_queue *admin_q;
 };
 
 struct nvme_ns_head {
 	struct nvme_subsystem *subsys;
 	unsigned int ns_id;
 	int instance;
+	struct list_head list;		/* of struct nvme_ns, by siblings: a path each */
 	struct gendisk *disk;		/* with CONFIG_NVME_MULTIPATH, and if it has paths */
 };
 
 struct nvme_ns {
+	struct nvme_ctrl *ctrl;
 	struct nvme_ns_head *head;
+	struct request_queue *queue;
+	struct list_head siblings;
 	struct gendisk *disk;
 };
 

@@ -62,14 +62,18 @@ static __always_inline void mark_slot(const struct gw_bpf_slot *slot)
  * is not. A tag past the table (queues added later) goes to the hash. device: of
  * several that have slots in the table, which.
  */
-static __always_inline bool find_index(struct request *rq, u32 device, u32 *index)
+static __always_inline bool index_of(u32 queue, int internal_tag, int driver_tag, u32 device,
+				     u32 *index)
 {
-	const u32 queue = rq->mq_hctx->queue_num;
-	const int internal_tag = rq->internal_tag;
-	const int tag = internal_tag >= 0 ? internal_tag : rq->tag;
+	const int tag = internal_tag >= 0 ? internal_tag : driver_tag;
 
 	*index = (device * gw_hw_queues + queue) * gw_tags_per_queue + (u32)tag;
 	return queue < gw_hw_queues && tag >= 0 && (u32)tag < gw_tags_per_queue;
+}
+
+static __always_inline bool find_index(struct request *rq, u32 device, u32 *index)
+{
+	return index_of(rq->mq_hctx->queue_num, rq->internal_tag, rq->tag, device, index);
 }
 
 static __always_inline void add_stray(u64 holder, const struct extent *extent, u32 op,

@@ -51,9 +51,24 @@ struct block_device {
 	struct gendisk *bd_disk;
 };
 
+struct list_head {
+	struct list_head *next;
+};
+
+struct blk_mq_tags {
+	unsigned int nr_tags;
+	struct request **rqs;
+};
+
+struct blk_mq_tag_set {
+	unsigned int nr_hw_queues;
+	struct blk_mq_tags **tags;
+};
+
 struct request_queue {
 	struct gendisk *disk;
 	void *queuedata;
+	struct blk_mq_tag_set *tag_set;
 };
 
 struct blk_mq_hw_ctx {
@@ -93,6 +108,12 @@ struct bio {
 	struct bio_vec *bi_io_vec;
 };
 
+enum mq_rq_state {
+	MQ_RQ_IDLE,
+	MQ_RQ_IN_FLIGHT,
+	MQ_RQ_COMPLETE,
+};
+
 struct request {
 	struct request_queue *q;
 	struct blk_mq_hw_ctx *mq_hctx;
@@ -104,6 +125,7 @@ struct request {
 	struct bio *bio;
 	unsigned short ioprio;
 	u64 start_time_ns;
+	enum mq_rq_state state;
 };
 
 #pragma clang attribute pop

@@ -20,7 +20,6 @@
 #define SHOW_NS (100 * GW_NS_PER_MS)
 #define DIVERGENCE_LOOK_NS (1000 * GW_NS_PER_MS)	/* into round two; said within two seconds */
 #define DRAIN_NAP_NS (50 * GW_NS_PER_US)
-#define BIO_SETTLE_NS (20 * GW_NS_PER_MS)
 #define FINAL_TAKES_MAX 64
 #define GUARDED_CREDIT_NS GW_NS_PER_MS
 #define GUARDED_RUN_BYTES_MIN (UINT32_C(32) << 10)
@@ -432,16 +431,12 @@ static int verify_settled(struct gw_job *job)
 
 static int base_pass(struct gw_job *job)
 {
-	const struct timespec nap = { 0, (long)BIO_SETTLE_NS };
 	int err;
 
 	/*
-	 * Nothing was read yet: marks made so far say nothing. The nap lets bios
-	 * end that were queued before the hooks and would be unknown to them.
+	 * Nothing was read yet: marks made so far say nothing.
+	 * What is vacant is not read at all: its marks since it was asked about count.
 	 */
-	if (job->settings.track == GW_TRACK_BLOCK && !job->source.is_request_based)
-		nanosleep(&nap, NULL);
-	/* What is vacant is not read at all: its marks since it was asked about count. */
 	err = gw_bitmap_is_empty(&job->vacant) ? gw_track_drop_marks(job->track, &job->diag) : 0;
 	return err < 0 ? err : run_round(job);
 }

@@ -59,7 +59,16 @@ struct gw_bpf_state {
 	gw_u64 unknown_command;		/* the last of them: opcode, GW_COMMAND_ADMIN, GW_COMMAND_SEEN */
 	gw_u64 flags_ever;		/* with a record: all flags that were raised since the start */
 	gw_u64 record_coarsened;	/* ranges that the record had no room for; see gw_record_units */
-	gw_u64 reserved[7];
+	gw_u64 queue;			/* the disk's, or one path's, for gw_survey; 0: not looked for */
+	gw_u64 reserved[6];
+};
+
+/* What gw_survey found in flight on the disk, on all paths of it. */
+struct gw_bpf_survey {
+	gw_u32 queues;			/* looked at; 0: the survey says nothing */
+	gw_u32 in_flight;		/* requests that may change what is tracked */
+	gw_u32 unseen;			/* of these: whose submission no program has seen */
+	gw_u32 reserved;
 };
 
 #define GW_COMMAND_ADMIN 0x100u

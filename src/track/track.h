@@ -114,10 +114,11 @@ enum gw_track_source gw_track_source_for(const struct gw_node *node);
 bool gw_track_nvme_is_there(void);
 /*
  * Self-test (block: on a scratch loop device, nvme: by reading a few blocks), load, attach (completion programs first),
- * pin. When it returns, every write that changes the media is marked. Nothing is
+ * pin. When it returns, every write that changes the media is marked, and those that were in flight
+ * before have ended (track_survey.c; bios: if the disk was idle once). Nothing is
  * left pinned on failure. Errors (exit code GW_EXIT_CANNOT): no BTF, no bpffs,
  * no privilege, NVMe multipath head (block), no namespace (nvme), already tracked under that name or that
- * disk by another name, self-test failed.
+ * disk by another name, self-test failed, writes that do not end.
  */
 int gw_track_block_start(struct gw_track **track, const struct gw_track_block_config *config,
 			 struct gw_diag *diag);

@@ -307,8 +307,7 @@ int gw_block_fail_other_disk(const struct gw_track *track, struct gw_diag *diag)
 
 /* Lost completions */
 
-/* Does the kernel count nothing as in flight on the disk? False if it does not count. */
-static bool is_disk_idle(const struct gw_node *node)
+bool gw_block_is_disk_idle(const struct gw_node *node)
 {
 	unsigned long long reads, writes;
 	char text[64];
@@ -471,9 +470,9 @@ static int sweep(struct gw_track *track, struct gw_track_taken *taken, struct gw
 		return err;
 	now = now_ns();
 	if (in_flight.oldest_age_ns > (bio_based ? SUSPECT_OTHER_NS : SUSPECT_REQUEST_NS) &&
-	    is_disk_idle(&track->node)) {
+	    gw_block_is_disk_idle(&track->node)) {
 		usleep(SUSPECT_GRACE_US);
-		if (is_disk_idle(&track->node)) {
+		if (gw_block_is_disk_idle(&track->node)) {
 			find_lost_in_slots(track, now, taken);
 			job.suspect_before_ns = now - SUSPECT_OTHER_NS;
 		}

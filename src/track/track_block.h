@@ -39,6 +39,14 @@ int gw_block_adopt_maps(struct gw_track **track, struct gw_load *load, const str
 			const char *name, struct gw_diag *diag);
 /* Takes over load's links, all of which are attached. */
 int gw_block_adopt_links(struct gw_track *track, struct gw_load *load, struct gw_diag *diag);
+/*
+ * After that: returns when nothing is in flight whose submission was before it. load is that of
+ * the track. Return: 0 or -ETIMEDOUT, said.
+ */
+int gw_block_await_unseen(struct gw_track *track, const struct gw_load *load, struct gw_diag *diag);
+
+/* Does the kernel count nothing as in flight on the disk? False if it does not count. */
+bool gw_block_is_disk_idle(const struct gw_node *node);
 
 #define GW_BLOCK_SKIPPED_TEXT "the kernel skipped submissions and completions"
 /* Appends to text what raised each of these flags, with "; " between. */

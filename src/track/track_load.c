@@ -449,8 +449,39 @@ static int take_maps(struct gw_load *load, const struct gw_plan *plan, struct gw
 	return 0;
 }
 
+/* What the start of a tracking asks of the kernel's tables; of bios there are none. */
+static void choose_survey(struct gw_load *load, bool with_survey)
+{
+	static const char *const names[] = { "gw_find_queue", "gw_survey" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct bpf_program *const program =
+			bpf_object__find_program_by_name(load->bpf, names[i]);
+
+		if (program != NULL)
+			bpf_program__set_autoload(program, with_survey && !load->plan->bio_based);
+	}
+}
+
+static int load_programs(struct gw_load *load, bool with_survey, struct gw_diag *diag)
+{
+	int err;
+
+	gw_load_listen(diag);
+	load->skeleton = load->object->open(&load->bpf);
+	if (load->skeleton == NULL)
+		return gw_load_fail(diag, -errno, "open the BPF object");
+	err = set_up(load);
+	if (err < 0)
+		return gw_load_fail(diag, err, "size the BPF maps");
+	choose_survey(load, with_survey);
+	err = load->object->load(load->skeleton);
+	return err < 0 ? gw_load_fail(diag, err, "load the BPF programs") : 0;
+}
+
 int gw_load_open(struct gw_load *load, const struct gw_plan *plan, struct gw_diag *diag)
 {
+	struct gw_diag silent = { 0 };
 	int err;
 
 	memset(load, 0, sizeof(*load));
@@ -460,24 +491,14 @@ int gw_load_open(struct gw_load *load, const struct gw_plan *plan, struct gw_dia
 		load->link_fds[link] = -1;
 	load->plan = plan;
 	load->object = plan->source == GW_SOURCE_NVME ? &gw_object_nvme : &gw_object_block;
-	gw_load_listen(diag);
-	load->skeleton = load->object->open(&load->bpf);
-	if (load->skeleton == NULL) {
-		err = gw_load_fail(diag, -errno, "open the BPF object");
-		goto out;
-	}
-	err = set_up(load);
+	err = load_programs(load, true, &silent);
+	/* A kernel whose tables are others than those that are known is tracked on nevertheless. */
 	if (err < 0) {
-		err = gw_load_fail(diag, err, "size the BPF maps");
-		goto out;
+		gw_load_close(load);
+		err = load_programs(load, false, diag);
 	}
-	err = load->object->load(load->skeleton);
-	if (err < 0) {
-		err = gw_load_fail(diag, err, "load the BPF programs");
-		goto out;
-	}
-	err = take_maps(load, plan, diag);
-out:
+	if (err == 0)
+		err = take_maps(load, plan, diag);
 	print_diag = NULL;
 	if (err < 0)
 		gw_load_close(load);

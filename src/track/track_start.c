@@ -237,6 +237,8 @@ static int start_unpinned(struct gw_track **track, const struct gw_plan *plan, c
 		/* The disk may have been exchanged since it was looked at. */
 		if (err == 0)
 			err = gw_node_check_same(&plan->node, diag);
+		if (err == 0)
+			err = gw_block_await_unseen(*track, &load, diag);
 		if (err < 0)
 			gw_block_close(*track);
 	}

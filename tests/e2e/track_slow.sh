@@ -22,45 +22,52 @@ disk_below() {
 	echo "$dev"
 }
 
-# A cgroup whose writes to disk $1 are throttled; its path in $GROUP.
+# A cgroup whose writes to disk $1 are throttled to $2 a second; its path in $GROUP.
 throttle() {
 	GROUP=/sys/fs/cgroup/blkio/godwit-test-$$
 	if mkdir "$GROUP" 2>/dev/null; then
-		echo "$1 $IOPS" >"$GROUP/blkio.throttle.write_iops_device" && return 0
+		echo "$1 $2" >"$GROUP/blkio.throttle.write_iops_device" && return 0
 		rmdir "$GROUP"
 	fi
 	GROUP=/sys/fs/cgroup/godwit-test-$$
 	grep -qs '\bio\b' /sys/fs/cgroup/cgroup.controllers || return 1
 	echo +io >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null
-	mkdir "$GROUP" && echo "$1 wiops=$IOPS" >"$GROUP/io.max"
+	mkdir "$GROUP" && echo "$1 wiops=$2" >"$GROUP/io.max"
 }
 
+# write_slowly DEVICE BLOCKS: each once, by somebody who is throttled.
 write_slowly() {
 	# shellcheck disable=SC2016
 	bash -c 'echo $$ >"$1/cgroup.procs" && exec fio --name=slow --filename="$2" --rw=randwrite \
 		--bs=4k --size="$3" --direct=1 --ioengine=io_uring --iodepth=32 --randrepeat=0 \
-		--buffer_pattern=0x5a --output=/dev/null' bash "$GROUP" "$1" $((BLOCKS * 4096))
+		--buffer_pattern=0x5a --output=/dev/null' bash "$GROUP" "$1" $(($2 * 4096))
 }
 
-slow_device() {
-	local disk source target name=slow$$ rounds result=0
+# A loop device over a disk that can be slowed to $1 writes a second, in $LOOP; else a reason to SKIP.
+slow_loop() {
+	local disk
 	needs_bpf || return
-	disk=$(disk_below "$GW_TEST_DIR") || { SKIP="$GW_TEST_DIR is on no disk of its own"; return; }
+	disk=$(disk_below "$GW_TEST_DIR") || { SKIP="$GW_TEST_DIR is on no disk of its own"; return 1; }
 	# Allocated, so that a write of the file is a write of the disk.
 	fallocate -l $((BLOCKS * 4096)) "$SCRATCH/source.img"
 	dd if=/dev/zero of="$SCRATCH/source.img" bs=1M count=$((BLOCKS / 256)) conv=notrunc,fsync \
 		status=none
 	loop source $((BLOCKS * 4096)) || return 1
+	[ "$(losetup -nO DIO "$LOOP")" -eq 1 ] || { SKIP="no direct I/O on $GW_TEST_DIR"; return 1; }
+	throttle "$disk" "$1" || { SKIP="no cgroup that throttles block devices"; return 1; }
+}
+
+slow_device() {
+	local source target name=slow$$ rounds result=0
+	slow_loop $IOPS || return
 	source=$LOOP
-	[ "$(losetup -nO DIO "$source")" -eq 1 ] || { SKIP="no direct I/O on $GW_TEST_DIR"; return; }
 	target=$SCRATCH/target
 	truncate -s $((BLOCKS * 4096)) "$target"
-	throttle "$disk" || { SKIP="no cgroup that throttles block devices"; return; }
 	"$TRACKCTL" start "$name" "$source" || { rmdir "$GROUP"; return 1; }
 	background "$TRACKCTL" copy "$name" "$source" "$target" "$SCRATCH/until" \
 		>"$SCRATCH/copy.out"
 	local start=$SECONDS
-	write_slowly "$source" || result=1
+	write_slowly "$source" $BLOCKS || result=1
 	local took=$((SECONDS - start))
 	touch "$SCRATCH/until"
 	wait "$BACKGROUND" || result=1
@@ -78,5 +85,31 @@ slow_device() {
 	return $result
 }
 
+writes_in_flight() { [ "$(awk '{ print $2 }' "/sys/block/${LOOP#/dev/}/inflight")" -ge "$1" ]; }
+
+# A copier that read these blocks now would have the old data, and if the end of their writes is not
+# seen either, nothing would tell. Others write all the while: the queue is never empty.
+start_waits() {
+	local name=slow$$ slow fast before=6 result=0
+	slow_loop 1 || return
+	background write_slowly "$LOOP" $before
+	slow=$BACKGROUND
+	wait_for 30 writes_in_flight $((before - 2)) || result=1
+	background fio --name=fast --filename="$LOOP" --rw=randwrite --bs=4k --offset=1M --size=4M \
+		--time_based --runtime=120 --direct=1 --ioengine=io_uring --iodepth=4 --output=/dev/null
+	fast=$BACKGROUND
+	"$TRACKCTL" start "$name" "$LOOP" || result=1
+	dd if="$LOOP" bs=4k count=$before iflag=direct status=none | tr -d '\132' >"$SCRATCH/old"
+	kill -0 "$fast" || { echo "# the other writer has ended"; result=1; }
+	kill -INT "$fast"
+	wait "$slow" "$fast"
+	"$TRACKCTL" stats "$name"
+	"$TRACKCTL" stop "$name" || result=1
+	rmdir "$GROUP"
+	[ ! -s "$SCRATCH/old" ] || { echo "# writes from before the start are still under way"; result=1; }
+	return $result
+}
+
+run "a start waits for writes from before it, and for no others" start_waits
 run "a slow device: what was copied too early is marked again at completion" slow_device
 exit $FAILED

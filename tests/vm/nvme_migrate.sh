@@ -71,6 +71,32 @@ slow_drive() {
 	same /dev/lab/slow "$SCRATCH/target"
 }
 
+# Of 256 writes on their way to a drive that does 100 a second, some must be found in the kernel's
+# tables when the programs are there, and the start returns only after them.
+start_waits() {
+	local result=0
+	background fio --name=before --filename=/dev/lab/slow --rw=randwrite --bs=4k --size=16M --direct=1 \
+		--ioengine=libaio --iodepth=256 --time_based --runtime=120 --output=/dev/null
+	wait_for 30 in_flight_on /dev/lab/slow 200 || return 1
+	SOURCE=$1 DEBUG=1 FAST=1 "$TRACKCTL" start "$NAME" /dev/lab/slow 2>"$SCRATCH/err" || result=1
+	kill -INT "$BACKGROUND"
+	grep 'from before' "$SCRATCH/err" | sed 's/^/# /'
+	grep -q '[1-9][0-9]* writes from before the tracking were in flight, and have ended' "$SCRATCH/err" ||
+		{ tail -n 5 "$SCRATCH/err" | sed 's/^/# /'; result=1; }
+	wait "$BACKGROUND"
+	"$TRACKCTL" stop "$NAME" && return $result
+}
+in_flight_on() { [ "$(awk '{ print $2 }' "/sys/block/$(basename "$(realpath "$1")")/inflight")" -ge "$2" ]; }
+
+start_surveys() {
+	DEBUG=1 FAST=1 "$TRACKCTL" start "$NAME" "$1" 2>"$SCRATCH/err" && "$TRACKCTL" stop "$NAME" || return 1
+	grep -q ' 0 writes from before the tracking' "$SCRATCH/err" ||
+		{ tail -n 5 "$SCRATCH/err" | sed 's/^/# /'; return 1; }
+}
+
+run "a start waits for commands from before it (nvme)" start_waits nvme
+run "a start waits for requests from before it (block)" start_waits block
+run "a start on an idle multipath head" start_surveys /dev/lab/m
 run "slow drive: what was copied too early is marked again" slow_drive
 run "under io_uring passthrough" under by_passthrough /dev/lab/a /dev/lab/b
 run "a multipath head" under by_block /dev/lab/m /dev/lab/b
