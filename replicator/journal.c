@@ -34,6 +34,7 @@ struct gw_journal {
 	int broken;			/* negative errno once the file is in doubt */
 	bool sync_failed;		/* what came after the last good sync may be lost */
 	bool is_log;			/* gw_journal_open_log() */
+	bool told_long;
 	unsigned char record[RECORD_BYTES_MAX];
 };
 
@@ -571,6 +572,40 @@ static int append_text(struct gw_journal *journal, enum gw_record_type type, con
 	return 0;
 }
 
+/* Of use to a reader of the report alone, and so frequent that for ever would be too long. */
+static bool is_dispensable(enum gw_record_type type, struct json_object *payload)
+{
+	const char *level;
+	bool is_final = false;
+
+	switch (type) {
+	case GW_RECORD_SETTLED:
+		return true;
+	case GW_RECORD_ROUND:
+		gw_json_bool(payload, "final", &is_final);
+		return !is_final;
+	case GW_RECORD_NOTE:
+		level = gw_json_string(payload, "level");
+		return level != NULL && strcmp(level, "note") == 0;
+	default:
+		return false;
+	}
+}
+
+/* That it is long, once. */
+static int say_long(struct gw_journal *journal, struct gw_diag *diag)
+{
+	static const char text[] = "{\"level\":\"warning\",\"text\":\"the journal is long: from here "
+				   "on it has no rounds but the final one, no batches and no notes\"}";
+	int err;
+
+	if (journal->told_long)
+		return 0;
+	err = append_text(journal, GW_RECORD_NOTE, text, sizeof(text) - 1, diag);
+	journal->told_long = err == 0;
+	return err;
+}
+
 int gw_journal_append(struct gw_journal *journal, enum gw_record_type type,
 		      struct json_object *payload_give, struct gw_diag *diag)
 {
@@ -578,6 +613,11 @@ int gw_journal_append(struct gw_journal *journal, enum gw_record_type type,
 	size_t text_bytes = 2;
 	int err;
 
+	if (!journal->is_log && journal->end_bytes >= GW_JOURNAL_LONG_BYTES &&
+	    payload_give != NULL && is_dispensable(type, payload_give)) {
+		json_object_put(payload_give);
+		return say_long(journal, diag);
+	}
 	if (payload_give != NULL) {
 		assert(json_object_is_type(payload_give, json_type_object));
 		text = json_object_to_json_string_length(payload_give, JSON_C_TO_STRING_PLAIN |

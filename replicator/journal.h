@@ -18,6 +18,11 @@
 
 #define GW_JOURNAL_FILE "journal"
 #define GW_JOURNAL_RESERVE_BYTES (UINT64_C(4) << 20)
+/*
+ * Once it has this size it takes only what others than readers of the report need: whoever goes
+ * on or cleans up reads all of it, perhaps while the source's writers wait for that.
+ */
+#define GW_JOURNAL_LONG_BYTES (UINT64_C(64) << 20)
 
 struct gw_journal;
 
@@ -45,7 +50,8 @@ void gw_journal_close(struct gw_journal *journal);	/* NULL is fine */
 
 /*
  * Appends one record in one write. payload is consumed (put) whatever happens;
- * NULL means an empty object. Not durable before gw_journal_sync().
+ * NULL means an empty object. Not durable before gw_journal_sync(). In a long journal
+ * batches, rounds but the final one, and notes are left out: 0, once that is said.
  */
 int gw_journal_append(struct gw_journal *journal, enum gw_record_type type,
 		      struct json_object *payload_give, struct gw_diag *diag);

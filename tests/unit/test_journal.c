@@ -170,6 +170,44 @@ Test(journal, reservation_grows_with_the_file)
 	gw_journal_close(journal);
 }
 
+Test(journal, a_long_one_takes_only_what_is_needed)
+{
+	struct gw_journal_state state = { 0 };
+	struct gw_journal *journal;
+	struct json_object *final;
+	uint64_t long_bytes;
+	static char text[65000];
+
+	memset(text, 'x', sizeof(text) - 1);
+	cr_assert_eq(gw_journal_create(&journal, dir, &diag), 0);
+	append(journal, GW_RECORD_STARTED, 1);
+	while (gw_journal_bytes(journal) < GW_JOURNAL_LONG_BYTES) {
+		struct json_object *const object = json_object_new_object();
+
+		gw_json_put_string(object, "text", text);
+		cr_assert_eq(gw_journal_append(journal, GW_RECORD_SUSPECT, object, &diag), 0);
+	}
+	append(journal, GW_RECORD_ROUND, 1);
+	long_bytes = gw_journal_bytes(journal);
+	for (uint64_t i = 0; i < 1000; i++) {
+		append(journal, GW_RECORD_ROUND, i);
+		append(journal, GW_RECORD_SETTLED, i);
+	}
+	cr_assert_eq(gw_journal_bytes(journal), long_bytes);
+	final = json_object_new_object();
+	gw_json_put_bool(final, "final", true);
+	cr_assert_eq(gw_journal_append(journal, GW_RECORD_ROUND, final, &diag), 0);
+	cr_assert_gt(gw_journal_bytes(journal), long_bytes);
+	append(journal, GW_RECORD_QUIESCING, 1);
+	append(journal, GW_RECORD_COMMIT, 1);
+	cr_assert_eq(gw_journal_sync(journal, &diag), 0);
+	gw_journal_close(journal);
+	cr_assert_eq(gw_journal_read_state(dir, &state, &diag), 0);
+	cr_assert(state.has_commit);
+	cr_assert(state.has_quiescing);
+	gw_journal_state_fini(&state);
+}
+
 Test(journal, an_old_journal_is_not_overwritten)
 {
 	struct gw_journal *journal;
