@@ -23,6 +23,7 @@ struct stand {
 	uint64_t rounds;
 	uint64_t target_dev, target_ino;	/* of a file, once it was made; 0: not said */
 	uint64_t target_diskseq;	/* of a disk; 0: not said */
+	uint64_t target_first_sector;	/* on that disk */
 	struct gw_control_values set;		/* over the control socket, while it ran */
 };
 
@@ -47,7 +48,8 @@ static int see_record(void *arg, const struct gw_record *record, struct json_obj
 		gw_json_u64(payload, "target_dev", &stand->target_dev);
 		gw_json_u64(payload, "target_ino", &stand->target_ino);
 		stand->target_diskseq = 0;
-		gw_json_u64(payload, "target_diskseq", &stand->target_diskseq);
+		if (gw_json_u64(payload, "target_first_sector", &stand->target_first_sector))
+			gw_json_u64(payload, "target_diskseq", &stand->target_diskseq);
 	}
 	if (record->type == GW_RECORD_REQUEST)
 		see_request(stand, payload);
@@ -160,12 +162,13 @@ static int check_target_file(struct gw_job *job, const struct stand *stand)
 /*
  * The pins tell of the source. What was settled on the target holds as long as the target was
  * there: one that was taken out meanwhile, and has its old name again, may have been written to
- * elsewhere, or have lost what it held.
+ * elsewhere, or have lost what it held; a partition may have been made anew at another place.
  */
 static bool was_target_away(const struct gw_job *job, const struct stand *stand)
 {
 	return job->target.kind == GW_NODE_BLOCK && stand->target_diskseq != 0 &&
-	       stand->target_diskseq != job->target.diskseq;
+	       (stand->target_diskseq != job->target.diskseq ||
+		stand->target_first_sector != job->target.disk_first_sector);
 }
 
 static int record_continued(struct gw_job *job, const char *how)
@@ -294,9 +297,10 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 	if (err == 0 && was_target_away(job, stand)) {
 		if (!config->resync)
 			return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -ESTALE,
-				"target %s was taken out and put back since migration %s wrote to "
-				"it, so that nobody knows what it holds: --continue %s --resync "
-				"compares by content and writes only what differs",
+				"target %s was taken out and put back, or lies elsewhere on its "
+				"disk, since migration %s wrote to it, so that nobody knows what it "
+				"holds: --continue %s --resync compares by content and writes only "
+				"what differs",
 				job->target.path, job->name, job->name);
 		gw_track_close(job->track);
 		job->track = NULL;

@@ -144,6 +144,7 @@ static int record_tracking(struct gw_job *job)
 	gw_json_put_u64(payload, "target_dev", (uint64_t)job->target.file_dev);
 	gw_json_put_u64(payload, "target_ino", (uint64_t)job->target.file_ino);
 	gw_json_put_u64(payload, "target_diskseq", job->target.diskseq);
+	gw_json_put_u64(payload, "target_first_sector", job->target.disk_first_sector);
 	err = gw_journal_append(job->journal, GW_RECORD_TRACKING, payload, &job->diag);
 	return err < 0 ? err : gw_journal_sync(job->journal, &job->diag);
 }

@@ -354,6 +354,20 @@ target_was_away() {
 	expect 0 continue_migration --resync --bandwidth 1G && same "$S" "$T" && nothing_left
 }
 
+# The same number, name and size; what was settled lies where the partition was.
+target_moved() {
+	local disk=
+	loop source 16M && S=$LOOP && loop target 32M && disk=$LOOP || return 1
+	T=${disk}p1
+	dd if=/dev/urandom of="$S" bs=1M count=8 oflag=direct status=none
+	addpart "$disk" 1 2048 32768 && wait_for 10 test -b "$T" && touch "$SCRATCH/out" "$SCRATCH/err" || return 1
+	dead_migration || return 1
+	# The dead one lets go of it in a moment.
+	wait_for 30 delpart "$disk" 1 && wait_for 30 addpart "$disk" 1 8192 32768 && wait_for 10 test -b "$T" || return 1
+	expect 3 continue_migration && said "elsewhere on its disk.*--resync" || return 1
+	expect 0 continue_migration --resync --bandwidth 1G && same "$S" "$T" && nothing_left
+}
+
 # ---- state ----
 
 tmpfs_at() {
@@ -471,6 +485,7 @@ run "another partition of a disk that is being migrated" other_partition
 run "continue: no such migration" continue_of_nothing
 run "continue: it runs" continue_of_running
 run "continue: a target file that is too long" long_file
+run "continue: a target partition that was made anew elsewhere" target_moved
 run "continue: a damaged journal" broken 7 "journal.*(damaged|record)" "data[60] ^= 1"
 run "continue: a foreign journal" broken 7 "journal" "data = bytearray(b'GIF89a' * 1000)"
 if ldconfig -p | grep -q libxxhash.so.0; then
