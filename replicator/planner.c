@@ -74,6 +74,18 @@ uint64_t gw_planner_predict_ns(const struct gw_planner *planner, uint64_t left_b
 	return ns;
 }
 
+bool gw_planner_is_hopeless(const struct gw_planner *planner, char *text, size_t text_bytes)
+{
+	const uint64_t fixed_ns = gw_planner_predict_ns(planner, 0);
+	char time[GW_UNIT_TEXT_BYTES];
+
+	if (fixed_ns <= planner->limits.downtime_ns)
+		return false;
+	snprintf(text, text_bytes, "sync, flush, records and switch alone take about %s: such a "
+		 "limit cannot be kept", gw_format_duration(time, fixed_ns));
+	return true;
+}
+
 uint64_t gw_planner_hold_bytes(const struct gw_planner *planner)
 {
 	return (uint64_t)((double)last_bytes_per_s(planner) *
@@ -135,8 +147,10 @@ enum gw_plan gw_planner_decide(struct gw_planner *planner, const struct gw_plann
 {
 	const uint64_t predicted_ns = gw_planner_predict_ns(planner, left->pending_bytes);
 	char bytes[GW_UNIT_TEXT_BYTES], rate[GW_UNIT_TEXT_BYTES], time[GW_UNIT_TEXT_BYTES],
-		limit[GW_UNIT_TEXT_BYTES], then[GW_UNIT_TEXT_BYTES], more[GW_UNIT_TEXT_BYTES];
+		limit[GW_UNIT_TEXT_BYTES], then[GW_UNIT_TEXT_BYTES], more[GW_UNIT_TEXT_BYTES],
+		fixed[GW_PLANNER_FIXED_BYTES] = "";
 	struct outlook ahead;
+	bool hopeless;
 
 	gw_format_bytes(bytes, left->pending_bytes);
 	gw_format_rate(rate, last_bytes_per_s(planner));
@@ -156,14 +170,15 @@ enum gw_plan gw_planner_decide(struct gw_planner *planner, const struct gw_plann
 		return GW_PLAN_FINAL;
 	}
 	planner->fits_since_ns = 0;
+	hopeless = gw_planner_is_hopeless(planner, fixed, sizeof(fixed));
 	if (is_last_round(planner)) {
 		snprintf(why, why_bytes,
-			 "giving up after %u rounds: %s left, %s, predicted blackout %s, limit %s",
-			 planner->round, bytes, rate, time, limit);
+			 "giving up after %u rounds: %s left, %s, predicted blackout %s, limit %s%s%s",
+			 planner->round, bytes, rate, time, limit, hopeless ? "; " : "", fixed);
 		return GW_PLAN_GIVE_UP;
 	}
-	snprintf(why, why_bytes, "another round: %s left, %s, predicted blackout %s, limit %s",
-		 bytes, rate, time, limit);
+	snprintf(why, why_bytes, "another round: %s left, %s, predicted blackout %s, limit %s%s%s",
+		 bytes, rate, time, limit, hopeless ? "; " : "", fixed);
 	return GW_PLAN_ROUND;
 }
 

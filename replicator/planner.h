@@ -16,6 +16,9 @@
  */
 #define GW_PLANNER_SWITCH_NS UINT64_C(1500000)
 
+/* Room for what gw_planner_is_hopeless() says. */
+#define GW_PLANNER_FIXED_BYTES 128
+
 struct gw_planner_limits {
 	uint64_t downtime_ns;
 	uint64_t timeout_ns;		/* without progress */
@@ -63,6 +66,12 @@ void gw_planner_round_done(struct gw_planner *planner, const struct gw_planner_r
 
 /* The blackout if the writers were stopped now with so much left: sync, copy, verify, flush, records, switch. */
 uint64_t gw_planner_predict_ns(const struct gw_planner *planner, uint64_t left_bytes);
+
+/*
+ * What of a blackout is there whatever is left, if that alone exceeds the limit: no round helps then. Return: true
+ * with text "sync, flush, records and switch alone take about ...".
+ */
+bool gw_planner_is_hopeless(const struct gw_planner *planner, char *text, size_t text_bytes);
 
 /* How much may be held back: a last round copies it in half of the limit. */
 uint64_t gw_planner_hold_bytes(const struct gw_planner *planner);

@@ -521,7 +521,9 @@ static int wait_for_switch(struct gw_job *job)
 /* Flush and commit alone take too long: nothing that a round copies changes that. */
 static bool is_hopeless(const struct gw_job *job)
 {
-	return gw_planner_predict_ns(&job->planner, 0) > job->settings.downtime_limit_ns;
+	char fixed[GW_PLANNER_FIXED_BYTES];
+
+	return gw_planner_is_hopeless(&job->planner, fixed, sizeof(fixed));
 }
 
 /* Rounds of next to nothing, one after the other, would only keep everybody busy. */

@@ -273,6 +273,7 @@ int gw_job_open_rest(struct gw_job *job)
 		.timeout_ns = job->settings.timeout_ns,
 		.max_rounds = job->settings.max_rounds,
 	};
+	char fixed[GW_PLANNER_FIXED_BYTES], limit[GW_UNIT_TEXT_BYTES];
 	int err = create_unverified(job);
 
 	if (err >= 0)
@@ -287,6 +288,10 @@ int gw_job_open_rest(struct gw_job *job)
 	gw_planner_init(&job->planner, &limits, job->geom.grain_bytes, gw_now_ns(job->clock));
 	gw_job_publish(job, NULL);
 	announce_memory(job);
+	/* Nothing was measured yet: what is hopeless now is so on every machine. */
+	if (gw_planner_is_hopeless(&job->planner, fixed, sizeof(fixed)))
+		return gw_job_note(job, GW_WARNING, "--downtime-limit %s: %s",
+				   gw_format_duration(limit, job->settings.downtime_limit_ns), fixed);
 	return 0;
 }
 

@@ -236,6 +236,16 @@ static void say_set(char *text, size_t text_bytes, const struct gw_control_value
 	}
 }
 
+/* Whoever set a limit that nothing can keep, or waits for it, is to hear so. */
+static void say_hopeless(const struct gw_job *job, char *text, size_t text_bytes)
+{
+	const size_t used = strlen(text);
+	char fixed[GW_PLANNER_FIXED_BYTES];
+
+	if (gw_planner_is_hopeless(&job->planner, fixed, sizeof(fixed)))
+		snprintf(text + used, text_bytes - used, "; %s", fixed);
+}
+
 static void ask_for_switch(struct gw_job *job, char *text, size_t text_bytes)
 {
 	char limit[GW_UNIT_TEXT_BYTES];
@@ -243,12 +253,15 @@ static void ask_for_switch(struct gw_job *job, char *text, size_t text_bytes)
 	job->switch_wanted = true;
 	snprintf(text, text_bytes, "it switches as soon as the predicted blackout fits the downtime "
 		 "limit of %s", gw_format_duration(limit, job->settings.downtime_limit_ns));
+	say_hopeless(job, text, text_bytes);
 }
 
 /* Return: 0, what was done in text; 1, why not in *refusal; negative errno. */
 static int act(struct gw_job *job, const struct gw_control_request *request, char *text,
 	       size_t text_bytes, struct gw_control_refusal *refusal)
 {
+	int done;
+
 	switch (request->command) {
 	case GW_CONTROL_PAUSE:
 		gw_job_pause(job);
@@ -260,7 +273,10 @@ static int act(struct gw_job *job, const struct gw_control_request *request, cha
 		return 0;
 	case GW_CONTROL_SET:
 		say_set(text, text_bytes, &request->set);
-		return apply(job, request, refusal);
+		done = apply(job, request, refusal);
+		if (done == 0 && (request->set.mask & (1u << GW_CONTROL_DOWNTIME_LIMIT)) != 0)
+			say_hopeless(job, text, text_bytes);
+		return done;
 	case GW_CONTROL_SWITCH:
 		ask_for_switch(job, text, text_bytes);
 		return 0;

@@ -88,6 +88,9 @@ too_short() {
 	pair || return 1
 	start --handoff none --downtime-limit 1ms
 	journal_has 'another round: 0 B left' || return 1
+	said 'downtime-limit 1.0 ms: .* such a limit cannot be kept' && journal_has 'limit 1.0 ms; .* cannot be kept' || return 1
+	expect 0 "$GODWIT" set "$NAME" downtime-limit=1ms --run-dir "$SCRATCH/run" >"$SCRATCH/reply" 2>&1 || return 1
+	grep -q 'cannot be kept' "$SCRATCH/reply" || { cat "$SCRATCH/reply"; return 1; }
 	before=$(cpu_ticks "$PID")
 	sleep 2
 	[ $(($(cpu_ticks "$PID") - before)) -lt $((2 * $(getconf CLK_TCK) / 5)) ] || { echo "# it spins"; return 1; }

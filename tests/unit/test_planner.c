@@ -52,6 +52,23 @@ Test(planner, what_does_not_fit_needs_another_round)
 	cr_expect(decide(60 << 10, 0, 0) == GW_PLAN_ROUND, "rounds while it waited do not count");
 }
 
+/* Whatever is left: the user is told that no round helps, and what would. */
+Test(planner, a_limit_below_what_is_always_there_is_said_to_be)
+{
+	round_of(100, 1000, 1024);
+	planner.limits.downtime_ns = MS;
+	cr_expect(decide(4, 0, 0) == GW_PLAN_ROUND);
+	cr_expect(strstr(why, "alone take about 1.8 ms: such a limit cannot be kept") != NULL, "%s", why);
+	planner.limits.max_rounds = 1;
+	cr_expect(decide(0, 0, 0) == GW_PLAN_GIVE_UP);
+	cr_expect(strstr(why, "cannot be kept") != NULL, "%s", why);
+	planner.limits.max_rounds = 0;
+	planner.limits.downtime_ns = 2 * MS;
+	cr_expect(decide(60 << 10, 0, 0) == GW_PLAN_ROUND);
+	cr_expect(strstr(why, "cannot be kept") == NULL, "a smaller rest would fit: %s", why);
+	cr_expect(decide(0, 0, 0) == GW_PLAN_FINAL);
+}
+
 /* 20 MiB take 200 ms, and meanwhile 2 MiB are dirtied: a last round of 20 ms instead of 200. */
 Test(planner, a_cheap_round_within_the_limit_is_taken)
 {
