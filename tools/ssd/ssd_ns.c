@@ -12,8 +12,11 @@
 
 #define SECTOR_BYTES 512u
 #define PAGE_SECTORS (GW_CACHE_PAGE_BYTES / SECTOR_BYTES)
+#define ALL_SECTORS ((1u << PAGE_SECTORS) - 1)
 #define IOVS_MAX 1024
 #define MAP_UNIT_BYTES UINT64_C(65536)	/* whole pages of every machine */
+#define EVICT_PAGES 16u			/* that are written when the cache is full */
+#define RUN_PAGES_MAX 64u		/* in one write */
 /* Longer writes go past the cache: it may always be written earlier than it must. */
 #define THROUGH_BYTES (128u << 10)
 
@@ -293,11 +296,29 @@ static uint8_t *data_of(const struct gw_cache *cache, uint32_t slot)
 	return cache->data + (size_t)(slot - 1) * GW_CACHE_PAGE_BYTES;
 }
 
+/* The i-th oldest; i < used. */
+static uint32_t slot_at(const struct gw_cache *cache, uint32_t i)
+{
+	return (cache->oldest + i) % cache->slots + 1;
+}
+
 static void forget_all(struct gw_cache *cache)
 {
 	if (cache->used > 0)
 		memset(cache->bucket, 0, cache->buckets * sizeof(*cache->bucket));
 	cache->used = 0;
+}
+
+static void forget_oldest(struct gw_cache *cache)
+{
+	const uint32_t slot = slot_at(cache, 0);
+	uint32_t *link = bucket_of(cache, cache->page[slot - 1].page);
+
+	while (*link != slot)
+		link = &cache->page[*link - 1].next;
+	*link = cache->page[slot - 1].next;
+	cache->oldest = (cache->oldest + 1) % cache->slots;
+	cache->used--;
 }
 
 static int write_sectors(struct gw_ns *ns, uint32_t slot, uint8_t sectors)
@@ -324,18 +345,62 @@ static int write_sectors(struct gw_ns *ns, uint32_t slot, uint8_t sectors)
 	return 0;
 }
 
-int gw_ns_flush(struct gw_ns *ns)
+/* Whole pages from the i-th oldest on that follow each other in the file, too: written in one go. */
+static uint32_t gather(const struct gw_cache *cache, uint32_t i, uint32_t end, struct iovec *iov)
 {
-	struct gw_cache *cache = &ns->cache;
+	const uint64_t first = cache->page[slot_at(cache, i) - 1].page;
+	uint32_t count = 0;
 
-	for (uint32_t slot = 1; slot <= cache->used; slot++) {
-		const int err = write_sectors(ns, slot, cache->page[slot - 1].sectors);
+	while (i + count < end && count < RUN_PAGES_MAX) {
+		const uint32_t slot = slot_at(cache, i + count);
+		const struct gw_cache_page *page = &cache->page[slot - 1];
+
+		if (page->sectors != ALL_SECTORS || page->page != first + count)
+			break;
+		iov[count++] = (struct iovec){ data_of(cache, slot), GW_CACHE_PAGE_BYTES };
+	}
+	return count;
+}
+
+/* The oldest of them to the file; they stay cached. */
+static int write_oldest(struct gw_ns *ns, uint32_t pages)
+{
+	const struct gw_cache *cache = &ns->cache;
+
+	for (uint32_t i = 0; i < pages;) {
+		struct iovec iov[RUN_PAGES_MAX];
+		const uint32_t slot = slot_at(cache, i), whole = gather(cache, i, pages, iov);
+		const struct gw_cache_page *page = &cache->page[slot - 1];
+		const int err = whole > 0 ? transfer(ns->fd, iov, (int)whole,
+						     page->page * GW_CACHE_PAGE_BYTES, true) :
+					    write_sectors(ns, slot, page->sectors);
 
 		if (err < 0)
-			return err;	/* nothing is forgotten: the next flush writes it all again */
+			return err;
+		i += whole > 0 ? whole : 1;
 	}
-	forget_all(cache);
 	return 0;
+}
+
+/* If it fails nothing is forgotten: the next flush writes it all again. */
+int gw_ns_flush(struct gw_ns *ns)
+{
+	const int err = write_oldest(ns, ns->cache.used);
+
+	if (err == 0)
+		forget_all(&ns->cache);
+	return err;
+}
+
+/* A few at a time: emptying all of it would hold up the commands behind this one. */
+static int make_room(struct gw_ns *ns)
+{
+	const uint32_t pages = ns->cache.used < EVICT_PAGES ? ns->cache.used : EVICT_PAGES;
+	const int err = write_oldest(ns, pages);
+
+	for (uint32_t i = 0; err == 0 && i < pages; i++)
+		forget_oldest(&ns->cache);
+	return err;
 }
 
 static uint64_t next_random(uint64_t *state)
@@ -362,7 +427,8 @@ uint64_t gw_ns_power_cut(struct gw_ns *ns, uint64_t torn_seed)
 	struct gw_cache *cache = &ns->cache;
 	uint64_t lost = 0;
 
-	for (uint32_t slot = 1; slot <= cache->used; slot++) {
+	for (uint32_t i = 0; i < cache->used; i++) {
+		const uint32_t slot = slot_at(cache, i);
 		const uint8_t sectors = cache->page[slot - 1].sectors;
 		/* Blocks of 4096 bytes are never torn: all eight sectors share a fate. */
 		uint8_t kept = torn_seed == 0 ? 0 : (uint8_t)(next_random(&torn_seed) >> 32);
@@ -398,8 +464,8 @@ static void drop(struct gw_ns *ns, uint64_t first, uint64_t count)
 	const uint64_t end_page = (first + count + PAGE_SECTORS - 1) / PAGE_SECTORS;
 
 	if (end_page - first_page > cache->used) {
-		for (uint32_t slot = 1; slot <= cache->used; slot++) {
-			struct gw_cache_page *page = &cache->page[slot - 1];
+		for (uint32_t i = 0; i < cache->used; i++) {
+			struct gw_cache_page *page = &cache->page[slot_at(cache, i) - 1];
 
 			page->sectors &= (uint8_t)~sectors_in_page(page->page, first, count);
 		}
@@ -444,27 +510,30 @@ static void overlay(struct gw_ns *ns, uint64_t first, uint64_t count, const stru
 
 	if (cache->used == 0)
 		return;
-	for (uint64_t sector = first; sector < first + count; sector++) {
-		const uint64_t page = sector / PAGE_SECTORS;
+	for (uint64_t page = first / PAGE_SECTORS; page * PAGE_SECTORS < first + count; page++) {
 		const uint32_t slot = lookup(cache, page);
+		uint8_t newer = 0;
 
-		if (slot == 0) {
-			sector |= PAGE_SECTORS - 1;	/* the whole page is not there */
-			continue;
+		if (slot != 0)
+			newer = cache->page[slot - 1].sectors & sectors_in_page(page, first, count);
+		while (newer != 0) {
+			const unsigned int at = (unsigned int)__builtin_ctz(newer);
+			const unsigned int run = (unsigned int)__builtin_ctz(~((unsigned int)newer >> at));
+
+			copy_iov(iov, iovs, (page * PAGE_SECTORS + at - first) * SECTOR_BYTES,
+				 data_of(cache, slot) + at * SECTOR_BYTES, run * SECTOR_BYTES, true);
+			newer &= (uint8_t)(ALL_SECTORS << (at + run));
 		}
-		if ((cache->page[slot - 1].sectors >> sector % PAGE_SECTORS & 1) != 0)
-			copy_iov(iov, iovs, (sector - first) * SECTOR_BYTES,
-				 data_of(cache, slot) + sector % PAGE_SECTORS * SECTOR_BYTES,
-				 SECTOR_BYTES, true);
 	}
 }
 
 static uint32_t take_slot(struct gw_cache *cache, uint64_t page)
 {
 	uint32_t *bucket = bucket_of(cache, page);
-	const uint32_t slot = ++cache->used;
+	uint32_t slot;
 
-	assert(slot <= cache->slots);
+	assert(cache->used < cache->slots);
+	slot = slot_at(cache, cache->used++);
 	cache->page[slot - 1] = (struct gw_cache_page){ .page = page, .next = *bucket };
 	*bucket = slot;
 	return slot;
@@ -484,7 +553,7 @@ static int write_cached(struct gw_ns *ns, uint64_t first, uint64_t count, const 
 		int err = 0;
 
 		if (slot == 0 && cache->used == cache->slots)
-			err = gw_ns_flush(ns);
+			err = make_room(ns);
 		if (err < 0)
 			return err;
 		if (slot == 0)

@@ -28,6 +28,7 @@ struct gw_cache_page {
 
 struct gw_cache {
 	uint32_t slots, used, buckets;	/* slots 0: no cache at all */
+	uint32_t oldest;		/* of the slots that are used, a ring: first in, first out */
 	struct gw_cache_page *page;
 	uint32_t *bucket;
 	uint8_t *data;
