@@ -216,6 +216,8 @@ enum nvme_feature {
 	NVME_FID_WRITE_ATOMICITY = 0x0a,
 };
 
+#define NVME_VECTOR_NO_COALESCING (1u << 16)	/* features 09h, dword 11: CD */
+
 /* Controller Data Queue (5.1.4) */
 #define NVME_CDQ_CREATE 0x00u		/* command dword 10, 7:0; queue type in 23:16 */
 #define NVME_CDQ_DELETE 0x01u

@@ -7,9 +7,9 @@
  *   subsys    what the controllers share: namespaces, and the state of live migration
  *
  * Threads: one reader per port, which never waits for I/O; one worker per controller, which
- * executes its commands one after the other. Locks, outermost first: port->link_lock,
- * subsys->ns_lock, ns->lock, subsys->lm_lock, ctrl->lock, port->lock, map->lock. No lock but those of the namespaces is held
- * while waiting for anything.
+ * executes its commands one after the other, but plain reads and writes together. Locks, outermost
+ * first: port->link_lock, subsys->ns_lock, ns->lock, subsys->lm_lock, ctrl->lock, port->lock,
+ * map->lock. No lock but those of the namespaces is held while waiting for anything.
  */
 #ifndef GW_SSD_H
 #define GW_SSD_H
@@ -31,6 +31,7 @@
 
 #define GW_SSD_PIECES_MAX ((1u << GW_SSD_MDTS) + 1)
 #define GW_SSD_EVENTS_MAX 32u
+#define GW_SSD_BATCH_MAX GW_READS_MAX	/* commands that are executed together */
 #define GW_STATE_BYTES_MAX (64u << 10)	/* of a controller state */
 
 /* ---- Port --------------------------------------------------------------------------------------- */
@@ -87,7 +88,10 @@ struct gw_cq {
 	uint16_t vector;
 	bool phase;			/* of the next entry */
 	uint32_t size, head, tail, sqs;	/* sqs: that post here */
-	uint32_t unsignalled;		/* posted since the last interrupt */
+	uint32_t promised;		/* entries that commands under way will take */
+	uint32_t told;			/* by an interrupt, and not taken yet */
+	uint32_t load;			/* commands that the host has under way, when last looked at */
+	uint32_t probe_in;		/* so many interrupts it is looked at again; 0: now */
 	uint64_t base;
 };
 
@@ -130,6 +134,7 @@ struct gw_cmd {
 	uint64_t fetched_ns;
 	struct gw_fault_plan plan;	/* what is to go wrong with it */
 	bool is_kept;			/* no completion now: an asynchronous event request */
+	uint16_t status;		/* of one that was executed with others */
 	struct gw_xfer xfer;
 };
 
@@ -186,7 +191,7 @@ struct gw_ctrl {
 	bool is_stopping;		/* the process ends */
 	bool is_suspended;
 	struct gw_ctrl *suspender;	/* the last one that suspended it */
-	bool is_busy;			/* a command is being executed */
+	bool is_busy;			/* commands are being executed */
 	bool is_shutting_down;		/* CC.SHN was set: flush, then say so */
 	uint64_t generation;		/* goes up with every reset */
 	uint32_t cc, csts, aqa;
@@ -211,7 +216,8 @@ struct gw_ctrl {
 	struct gw_counters counters;
 	struct gw_trace trace;
 
-	struct gw_cmd cmd;		/* the worker's: the command it executes */
+	struct gw_cmd *cmd;		/* the worker's, GW_SSD_BATCH_MAX: the commands it executes */
+	struct gw_reads reads;		/* the worker's */
 	uint8_t *bounce;		/* the worker's: GW_SSD_XFER_BYTES_MAX, for Compare and Copy */
 	struct gw_memory_track track;
 	struct gw_state_parts parts;	/* what comes for this one */
@@ -260,11 +266,21 @@ void gw_misbehave_post(struct gw_cmd *cmd, uint16_t status);
 struct gw_sq *gw_queue_next(struct gw_ctrl *c, uint16_t *sqid);
 void gw_queue_doorbell(struct gw_ctrl *c, uint32_t offset, uint32_t value);
 bool gw_queue_has_room(const struct gw_cq *cq);
-/* Return: false: the entry could not be read; the controller has failed. */
-bool gw_queue_fetch(struct gw_ctrl *c, struct gw_sq *sq, struct gw_nvme_sqe *sqe);
+/* Looks at the next entry. Return: false: it could not be read; the controller has failed. */
+bool gw_queue_peek(struct gw_ctrl *c, const struct gw_sq *sq, struct gw_nvme_sqe *sqe);
+/* It is off the queue, and will have a completion. */
+void gw_queue_take(struct gw_ctrl *c, struct gw_sq *sq);
+/* A command of that queue that was taken is done, and posted next if at all. */
+void gw_queue_keep_promise(struct gw_ctrl *c, uint16_t sqid);
 void gw_queue_post(struct gw_ctrl *c, uint16_t sqid, uint16_t cid, uint16_t status, uint32_t dw0,
 		   uint32_t dw1);
+/* Interrupts for what was posted; unless is_all, not for what may wait (ssd_queue.c: may_wait()). */
 void gw_queue_signal(struct gw_ctrl *c, bool is_all);
+/* For all that is not taken, told or not: an interrupt may have been lost on the way. */
+void gw_queue_signal_again(struct gw_ctrl *c);
+/* How long the worker may sleep until the next; and then the time is up. Return: 0: none waits. */
+uint64_t gw_queue_patience_ns(const struct gw_ctrl *c);
+void gw_queue_lose_patience(struct gw_ctrl *c);
 void gw_queue_open_admin(struct gw_ctrl *c);
 void gw_queue_close_all(struct gw_ctrl *c);
 uint16_t gw_queue_create_cq(struct gw_cmd *cmd);	/* takes c->lock itself, as the next three do */
@@ -303,6 +319,11 @@ uint16_t gw_admin_namespace_attachment(struct gw_cmd *cmd);
 /* second: of a fused pair, else NULL; *status_second is its status. */
 uint16_t gw_io_execute(struct gw_cmd *cmd, const struct gw_nvme_sqe *second,
 		       uint16_t *status_second);
+/*
+ * Plain reads and writes of one namespace, from the first on: as many as are worth being posted. Return:
+ * how many, at least one; each of them has its status.
+ */
+uint32_t gw_io_execute_some(struct gw_ctrl *c, struct gw_cmd *cmd, uint32_t count);
 uint16_t gw_io_lba_status(struct gw_cmd *cmd);
 
 /* ---- Live migration ----------------------------------------------------------------------------- */

@@ -360,34 +360,117 @@ static uint16_t run(struct gw_cmd *cmd, const struct gw_nvme_sqe *second, uint16
 }
 
 /* c->lock is held, and given up while the command is executed. */
-static void execute(struct gw_ctrl *c, struct gw_sq *sq)
+static void execute(struct gw_ctrl *c, struct gw_cmd *cmd)
 {
-	struct gw_cmd *cmd = &c->cmd;
 	const uint8_t fuse = NVME_SQE_FUSE(cmd->sqe.flags);
 	uint16_t status = NVME_SC_SUCCESS, status_second = NVME_SC_FUSED_FAILED;
 	struct gw_nvme_sqe second;
 	bool is_pair = false;
 
+	/* It may take long: nothing that was posted waits for it. */
+	gw_queue_signal(c, true);
 	if (fuse == 1 && cmd->sqid != 0)
-		is_pair = fetch_second(c, sq, &second);
+		is_pair = fetch_second(c, &c->sq[cmd->sqid], &second);
 	if (fuse == 3 || (fuse != 0 && cmd->sqid == 0))
 		status = NVME_SC_INVALID_FIELD;
 	else if (fuse != 0 && !is_pair)
 		status = NVME_SC_FUSED_MISSING;
-	c->is_busy = true;
-	cmd->fetched_ns = gw_now_ns(&gw_clock_monotonic);
-	c->keep_alive_ns = cmd->fetched_ns;
 	pthread_mutex_unlock(&c->lock);
 	if (status == NVME_SC_SUCCESS)
 		status = run(cmd, is_pair ? &second : NULL, &status_second);
 	pthread_mutex_lock(&c->lock);
-	if (cmd->generation == c->generation) {
-		complete(c, cmd, status);
-		if (is_pair) {
-			cmd->sqe = second;
-			complete(c, cmd, status_second);
-		}
+	if (cmd->generation != c->generation)
+		return;
+	gw_queue_keep_promise(c, cmd->sqid);
+	complete(c, cmd, status);
+	if (is_pair) {
+		cmd->sqe = second;
+		complete(c, cmd, status_second);
 	}
+}
+
+/* The same of several, a part of them at a time; after a reset the rest is not executed. */
+static void execute_together(struct gw_ctrl *c, uint32_t count)
+{
+	const uint64_t generation = c->generation;
+
+	for (uint32_t done = 0, end; done < count && generation == c->generation;) {
+		pthread_mutex_unlock(&c->lock);
+		end = done + gw_io_execute_some(c, &c->cmd[done], count - done);
+		pthread_mutex_lock(&c->lock);
+		for (; done < end && generation == c->generation; done++) {
+			gw_queue_keep_promise(c, c->cmd[done].sqid);
+			complete(c, &c->cmd[done], c->cmd[done].status);
+		}
+		gw_queue_signal(c, false);
+	}
+}
+
+/* A read or write with nothing special about it: such are executed together. */
+static bool is_plain(const struct gw_ctrl *c, const struct gw_cmd *cmd)
+{
+	return cmd->sqid != 0 && NVME_SQE_FUSE(cmd->sqe.flags) == 0 &&
+	       (cmd->sqe.opcode == GW_NVME_READ || cmd->sqe.opcode == GW_NVME_WRITE) &&
+	       atomic_load_explicit(&c->faults.count, memory_order_relaxed) == 0;
+}
+
+/* Looks at the next command that there is. Return: NULL: none, else the queue to take it from. */
+static struct gw_sq *look(struct gw_ctrl *c, struct gw_cmd *cmd)
+{
+	struct gw_sq *sq = gw_queue_next(c, &cmd->sqid);
+
+	if (sq == NULL || !gw_queue_peek(c, sq, &cmd->sqe))
+		return NULL;
+	cmd->ctrl = c;
+	cmd->generation = c->generation;
+	cmd->dw0 = 0;
+	cmd->dw1 = 0;
+	cmd->is_kept = false;
+	cmd->plan = (struct gw_fault_plan){ 0 };
+	cmd->xfer.pieces = 0;
+	cmd->xfer.bytes = 0;
+	return sq;
+}
+
+/* The next command, or several that are executed together. Return: how many. */
+static uint32_t fetch(struct gw_ctrl *c, bool *are_plain)
+{
+	uint32_t count = 0;
+
+	*are_plain = true;
+	while (*are_plain && count < GW_SSD_BATCH_MAX) {
+		const uint32_t turn = c->next_sq;
+		struct gw_cmd *cmd = &c->cmd[count];
+		struct gw_sq *sq = look(c, cmd);
+
+		if (sq == NULL)
+			break;
+		if (count == 0) {
+			*are_plain = is_plain(c, cmd);
+		} else if (!is_plain(c, cmd) || cmd->sqe.nsid != c->cmd[0].sqe.nsid) {
+			c->next_sq = turn;	/* it begins the next lot */
+			break;
+		}
+		gw_queue_take(c, sq);
+		count++;
+	}
+	return count;
+}
+
+static void execute_all(struct gw_ctrl *c, uint32_t count, bool are_plain, unsigned int epoch)
+{
+	const uint64_t now_ns = gw_now_ns(&gw_clock_monotonic);
+
+	for (uint32_t i = 0; i < count; i++) {
+		c->cmd[i].fetched_ns = now_ns;
+		c->cmd[i].epoch = epoch;
+	}
+	c->keep_alive_ns = now_ns;
+	c->is_busy = true;
+	if (are_plain)
+		execute_together(c, count);
+	else
+		execute(c, &c->cmd[0]);
 	c->is_busy = false;
 	pthread_cond_broadcast(&c->wake);
 }
@@ -417,8 +500,9 @@ static void shut_down(struct gw_ctrl *c)
 
 static bool step_locked(struct gw_ctrl *c)
 {
-	struct gw_sq *sq;
-	uint16_t sqid;
+	unsigned int epoch;
+	uint32_t count;
+	bool are_plain;
 
 	if (c->is_shutting_down) {
 		shut_down(c);
@@ -426,29 +510,18 @@ static bool step_locked(struct gw_ctrl *c)
 	}
 	if (c->port == NULL)
 		return false;
-	c->cmd.epoch = gw_dma_enter(&c->port->map);
+	epoch = gw_dma_enter(&c->port->map);
 	if (deliver_event(c)) {
-		gw_dma_leave(&c->port->map, c->cmd.epoch);
+		gw_queue_signal(c, false);
+		gw_dma_leave(&c->port->map, epoch);
 		return true;
 	}
-	sq = gw_queue_next(c, &sqid);
-	if (sq == NULL || !gw_queue_fetch(c, sq, &c->cmd.sqe)) {
-		gw_queue_signal(c, true);
-		gw_dma_leave(&c->port->map, c->cmd.epoch);
-		return false;
-	}
-	c->cmd.ctrl = c;
-	c->cmd.sqid = sqid;
-	c->cmd.generation = c->generation;
-	c->cmd.dw0 = 0;
-	c->cmd.dw1 = 0;
-	c->cmd.is_kept = false;
-	c->cmd.plan = (struct gw_fault_plan){ 0 };
-	c->cmd.xfer.pieces = 0;
-	execute(c, sq);
+	count = fetch(c, &are_plain);
+	if (count > 0)
+		execute_all(c, count, are_plain, epoch);
 	gw_queue_signal(c, false);
-	gw_dma_leave(&c->port->map, c->cmd.epoch);
-	return true;
+	gw_dma_leave(&c->port->map, count > 0 ? c->cmd[0].epoch : epoch);
+	return count > 0;
 }
 
 bool gw_ctrl_step(struct gw_ctrl *c)
@@ -471,15 +544,23 @@ static void check_keep_alive(struct gw_ctrl *c)
 		gw_ctrl_fail_locked(c);
 }
 
-/* Nothing to do: until something comes, or a look at the keep alive timer is due. */
+/*
+ * Nothing to do: until something comes, an interrupt has waited long enough, or a look at the keep alive
+ * timer is due.
+ */
 static void wait_for_work(struct gw_ctrl *c)
 {
-	struct timespec until;
+	const uint64_t patience_ns = gw_queue_patience_ns(c);
+	const uint64_t until_ns = gw_now_ns(&gw_clock_monotonic) +
+				  (patience_ns > 0 ? patience_ns : GW_NS_PER_S);
+	const struct timespec until = {
+		.tv_sec = (time_t)(until_ns / GW_NS_PER_S),
+		.tv_nsec = (long)(until_ns % GW_NS_PER_S),
+	};
 
 	check_keep_alive(c);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += 1;
-	pthread_cond_timedwait(&c->wake, &c->lock, &until);
+	if (pthread_cond_timedwait(&c->wake, &c->lock, &until) == ETIMEDOUT)
+		gw_queue_lose_patience(c);
 }
 
 static void *work(void *arg)
@@ -533,7 +614,10 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 		return NULL;
 	}
 	c = calloc(1, sizeof(*c));
-	if (c != NULL && ((c->bounce = malloc(GW_SSD_XFER_BYTES_MAX)) == NULL || gw_trace_init(&c->trace) < 0)) {
+	if (c != NULL && ((c->bounce = malloc(GW_SSD_XFER_BYTES_MAX)) == NULL ||
+			  (c->cmd = calloc(GW_SSD_BATCH_MAX, sizeof(*c->cmd))) == NULL ||
+			  gw_trace_init(&c->trace) < 0)) {
+		free(c->cmd);
 		free(c->bounce);
 		free(c);
 		c = NULL;
@@ -547,6 +631,7 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 	c->saved = ss->saved[c->index];
 	if (gw_cmb_init(c) < 0) {
 		gw_trace_fini(&c->trace);
+		free(c->cmd);
 		free(c->bounce);
 		free(c);
 		gw_fail(diag, -ENOMEM, "no memory for a controller memory buffer");
@@ -574,6 +659,8 @@ void gw_ctrl_destroy(struct gw_ctrl *c)
 	gw_cmb_fini(c);
 	free(c->parts.data);
 	free(c->parts.seen);
+	gw_reads_close(&c->reads);
+	free(c->cmd);
 	free(c->bounce);
 	gw_trace_fini(&c->trace);
 	gw_faults_fini(&c->faults);

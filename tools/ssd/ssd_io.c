@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* I/O commands (Base 7; NVM 1.2 3.3), and Get LBA Status. */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -8,6 +9,8 @@
 #define FUA (1u << 30)
 #define ZEROES_DEALLOCATE (1u << 25)
 #define COPY_ENTRY_BYTES 32u
+/* After so much data completions are posted: the host takes them while more of it moves. */
+#define TOGETHER_BYTES (64u << 10)
 
 /* A command's range, checked. bytes_max 0: it carries no data. */
 static uint16_t check_range(const struct gw_ns *ns, const struct gw_nvme_sqe *sqe, uint64_t bytes_max)
@@ -65,7 +68,7 @@ static bool is_through(struct gw_cmd *cmd)
 
 /* ---- Commands; ns->lock is held ------------------------------------------------------------------- */
 
-static uint16_t do_read(struct gw_cmd *cmd, struct gw_ns *ns)
+static uint16_t begin_read(struct gw_cmd *cmd, struct gw_ns *ns, struct gw_ns_read *read)
 {
 	const uint64_t first = gw_nvme_first(&cmd->sqe), count = gw_nvme_count(&cmd->sqe);
 	uint16_t status = check_range(ns, &cmd->sqe, GW_SSD_XFER_BYTES_MAX);
@@ -76,10 +79,26 @@ static uint16_t do_read(struct gw_cmd *cmd, struct gw_ns *ns)
 		return status;
 	if (gw_ns_any_bad(ns, first, count))
 		return NVME_SC_UNRECOVERED_READ;
-	status = read_status(gw_ns_read(ns, first, count, cmd->xfer.iov, cmd->xfer.pieces));
+	*read = (struct gw_ns_read){ first, count, cmd->xfer.iov, cmd->xfer.pieces, 0 };
+	return NVME_SC_SUCCESS;
+}
+
+static uint16_t end_read(struct gw_cmd *cmd, const struct gw_ns_read *read)
+{
 	gw_xfer_written(cmd);
-	count_io(cmd->ctrl, count << ns->lbads, false);
-	return status;
+	count_io(cmd->ctrl, cmd->xfer.bytes, false);
+	return read_status(read->err);
+}
+
+static uint16_t do_read(struct gw_cmd *cmd, struct gw_ns *ns)
+{
+	struct gw_ns_read read;
+	const uint16_t status = begin_read(cmd, ns, &read);
+
+	if (status != NVME_SC_SUCCESS)
+		return status;
+	gw_ns_read_all(ns, &cmd->ctrl->reads, &read, 1);
+	return end_read(cmd, &read);
 }
 
 /* Whatever comes of it is in the log: a write that failed may have changed something. */
@@ -357,6 +376,54 @@ uint16_t gw_io_execute(struct gw_cmd *cmd, const struct gw_nvme_sqe *second, uin
 	status = execute_locked(cmd, second, status_second);
 	pthread_rwlock_unlock(&cmd->ctrl->ss->ns_lock);
 	return status;
+}
+
+/*
+ * Writes go first, and reads after them, side by side: what a write pushes out of the cache while a
+ * read is under way, that read would find neither in the file nor in the cache.
+ */
+static uint32_t execute_some(struct gw_ctrl *c, struct gw_cmd *cmd, uint32_t count, struct gw_ns *ns)
+{
+	struct gw_ns_read read[GW_READS_MAX];
+	struct gw_cmd *reader[GW_READS_MAX];
+	uint32_t reads = 0, done = 0;
+
+	for (uint64_t bytes = 0; done < count && bytes < TOGETHER_BYTES; done++) {
+		struct gw_cmd *at = &cmd[done];
+
+		if (at->sqe.opcode == GW_NVME_WRITE) {
+			at->status = do_write(at, ns);
+		} else {
+			at->status = begin_read(at, ns, &read[reads]);
+			if (at->status == NVME_SC_SUCCESS)
+				reader[reads++] = at;
+		}
+		bytes += at->xfer.bytes;
+	}
+	gw_ns_read_all(ns, &c->reads, read, reads);
+	for (uint32_t i = 0; i < reads; i++)
+		reader[i]->status = end_read(reader[i], &read[i]);
+	return done;
+}
+
+uint32_t gw_io_execute_some(struct gw_ctrl *c, struct gw_cmd *cmd, uint32_t count)
+{
+	uint32_t done = count;
+	struct gw_ns *ns;
+
+	assert(count <= GW_SSD_BATCH_MAX);
+	pthread_rwlock_rdlock(&c->ss->ns_lock);
+	ns = gw_subsys_find(c->ss, c, cmd->sqe.nsid);
+	if (ns != NULL) {
+		pthread_mutex_lock(&ns->lock);
+		ns->writer = c->cntlid;
+		done = execute_some(c, cmd, count, ns);
+		pthread_mutex_unlock(&ns->lock);
+	}
+	pthread_rwlock_unlock(&c->ss->ns_lock);
+	for (uint32_t i = 0; ns == NULL && i < count; i++)
+		cmd[i].status = NVME_SC_INVALID_NAMESPACE;
+	return done;
 }
 
 /* ---- Get LBA Status (NVM 1.2 4.2.1) ------------------------------------------------------------------ */

@@ -56,23 +56,14 @@ static bool wait_idle(struct gw_cmd *cmd, struct gw_ctrl *c)
 	return gw_cmd_unpark(cmd);
 }
 
-/* Interrupts for what was completed and not taken: one that was lost on the way would hang a guest. */
-static void raise_interrupts(struct gw_ctrl *c)
-{
-	for (uint32_t i = 0; c->port != NULL && i <= GW_SSD_QUEUES_MAX; i++) {
-		const struct gw_cq *cq = &c->cq[i];
-
-		if (cq->is_live && cq->has_interrupts && cq->head != cq->tail)
-			gw_port_interrupt(c->port, cq->vector);
-	}
-}
-
 static void let_run(struct gw_ctrl *c)
 {
 	pthread_mutex_lock(&c->lock);
 	c->is_suspended = false;
 	c->keep_alive_ns = gw_now_ns(&gw_clock_monotonic);
-	raise_interrupts(c);
+	/* One that was lost on the way would hang a guest. */
+	if (c->port != NULL)
+		gw_queue_signal_again(c);
 	pthread_cond_broadcast(&c->wake);
 	pthread_mutex_unlock(&c->lock);
 }

@@ -13,7 +13,6 @@
 #define SECTOR_BYTES 512u
 #define PAGE_SECTORS (GW_CACHE_PAGE_BYTES / SECTOR_BYTES)
 #define ALL_SECTORS ((1u << PAGE_SECTORS) - 1)
-#define IOVS_MAX 1024
 #define MAP_UNIT_BYTES UINT64_C(65536)	/* whole pages of every machine */
 #define EVICT_PAGES 16u			/* that are written when the cache is full */
 #define RUN_PAGES_MAX 64u		/* in one write */
@@ -192,41 +191,11 @@ static void note(const struct gw_ns *ns, uint64_t slba, uint64_t count, enum gw_
 
 /* ---- The file -------------------------------------------------------------------------------- */
 
-/* All of it, or a negative errno. iov is not changed. */
-static int transfer(int fd, const struct iovec *iov, int iovs, uint64_t offset, bool is_write)
-{
-	struct iovec left[IOVS_MAX];
-	struct iovec *at = left;
-
-	assert(iovs <= IOVS_MAX);
-	memcpy(left, iov, (size_t)iovs * sizeof(*iov));
-	while (iovs > 0) {
-		ssize_t got = is_write ? pwritev(fd, at, iovs, (off_t)offset) :
-					 preadv(fd, at, iovs, (off_t)offset);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got < 0 ? -errno : -EIO;
-		offset += (uint64_t)got;
-		while (iovs > 0 && (size_t)got >= at->iov_len) {
-			got -= (ssize_t)at->iov_len;
-			at++;
-			iovs--;
-		}
-		if (iovs > 0) {
-			at->iov_base = (uint8_t *)at->iov_base + got;
-			at->iov_len -= (size_t)got;
-		}
-	}
-	return 0;
-}
-
 static int transfer_one(int fd, void *memory, size_t bytes, uint64_t offset, bool is_write)
 {
 	const struct iovec iov = { memory, bytes };
 
-	return transfer(fd, &iov, 1, offset, is_write);
+	return gw_file_transfer(fd, &iov, 1, offset, is_write);
 }
 
 /* A hole if the file system can, else written zeroes. */
@@ -371,7 +340,7 @@ static int write_oldest(struct gw_ns *ns, uint32_t pages)
 		struct iovec iov[RUN_PAGES_MAX];
 		const uint32_t slot = slot_at(cache, i), whole = gather(cache, i, pages, iov);
 		const struct gw_cache_page *page = &cache->page[slot - 1];
-		const int err = whole > 0 ? transfer(ns->fd, iov, (int)whole,
+		const int err = whole > 0 ? gw_file_transfer(ns->fd, iov, (int)whole,
 						     page->page * GW_CACHE_PAGE_BYTES, true) :
 					    write_sectors(ns, slot, page->sectors);
 
@@ -579,15 +548,31 @@ static void check_range(const struct gw_ns *ns, uint64_t slba, uint64_t count)
 	assert(count <= ns->blocks - slba);
 }
 
+void gw_ns_read_all(struct gw_ns *ns, struct gw_reads *reads, struct gw_ns_read *read, uint32_t count)
+{
+	struct gw_read file[GW_READS_MAX];
+
+	assert(count <= GW_READS_MAX);
+	for (uint32_t i = 0; i < count; i++) {
+		check_range(ns, read[i].slba, read[i].count);
+		file[i] = (struct gw_read){ read[i].iov, read[i].iovs, read[i].slba << ns->lbads, 0 };
+	}
+	gw_reads_do(reads, ns->fd, file, count);
+	for (uint32_t i = 0; i < count; i++) {
+		read[i].err = file[i].err;
+		if (read[i].err == 0)
+			overlay(ns, sectors_of(ns, read[i].slba), sectors_of(ns, read[i].count),
+				read[i].iov, read[i].iovs);
+	}
+}
+
 int gw_ns_read(struct gw_ns *ns, uint64_t slba, uint64_t count, const struct iovec *iov, int iovs)
 {
-	int err;
+	struct gw_reads none = { .is_refused = true };
+	struct gw_ns_read read = { slba, count, iov, iovs, 0 };
 
-	check_range(ns, slba, count);
-	err = transfer(ns->fd, iov, iovs, slba << ns->lbads, false);
-	if (err == 0)
-		overlay(ns, sectors_of(ns, slba), sectors_of(ns, count), iov, iovs);
-	return err;
+	gw_ns_read_all(ns, &none, &read, 1);
+	return read.err;
 }
 
 int gw_ns_write(struct gw_ns *ns, uint64_t slba, uint64_t count, const struct iovec *iov, int iovs,
@@ -604,7 +589,7 @@ int gw_ns_write(struct gw_ns *ns, uint64_t slba, uint64_t count, const struct io
 	set_written(ns, slba, count, true);
 	if (is_through || ns->cache.slots == 0 || bytes >= THROUGH_BYTES ||
 	    bytes / GW_CACHE_PAGE_BYTES + 2 > ns->cache.slots || gw_ns_any_bad(ns, slba, count)) {
-		err = transfer(ns->fd, iov, iovs, slba << ns->lbads, true);
+		err = gw_file_transfer(ns->fd, iov, iovs, slba << ns->lbads, true);
 		if (err == 0)
 			drop(ns, sectors_of(ns, slba), sectors_of(ns, count));
 	} else {

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 #include "err.h"
+#include "ssd_reads.h"
 #include "ssd_record.h"
 
 #define GW_NS_LBADS_MIN 9u		/* 512 bytes */
@@ -62,6 +63,15 @@ int gw_ns_close(struct gw_ns *ns);
 /* After gw_ns_close(). */
 void gw_ns_unlink(int dir_fd, uint32_t nsid);
 
+struct gw_ns_read {
+	uint64_t slba, count;
+	const struct iovec *iov;	/* borrowed: exactly the bytes of the blocks */
+	int iovs;
+	int err;			/* of it: 0, or negative errno of the file */
+};
+
+/* At most GW_READS_MAX; on return each is done, or has its err. */
+void gw_ns_read_all(struct gw_ns *ns, struct gw_reads *reads, struct gw_ns_read *read, uint32_t count);
 /* Return: 0 or negative errno of the file. iov has exactly the bytes of the blocks. */
 int gw_ns_read(struct gw_ns *ns, uint64_t slba, uint64_t count, const struct iovec *iov, int iovs);
 /* is_through: the data is in the file on return, else it may stay in the cache. */

@@ -1,16 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Submission and completion queues in guest memory (Base 3.3, 5.2). c->lock is held. */
+#include <assert.h>
 #include <string.h>
 
 #include "ssd.h"
 
-/* An interrupt may wait for that many completions as long as there is more work. */
-#define SIGNAL_BATCH 8u
 #define DOORBELL_BYTES 4u
+
+/* Interrupts for several completions: entries, and how long is waited for the next one. */
+#define GATHER_MAX 8u
+#define GATHER_NS (100 * UINT64_C(1000))
+#define TAKE_NS (500 * UINT64_C(1000))	/* for the host to take what it was told of */
+/* Each so many interrupts, how many commands the host has under way is looked at anew. */
+#define PROBE_FIRST 16u
+#define PROBE_EVERY 64u
+#define PROBE_SELDOM 1024u		/* if it was one */
+#define PROBE_NS (300 * UINT64_C(1000))
+
+/* Entries that the host has not taken. */
+static uint32_t entries_in(const struct gw_cq *cq)
+{
+	return (cq->tail + cq->size - cq->head) % cq->size;
+}
 
 bool gw_queue_has_room(const struct gw_cq *cq)
 {
-	return cq->is_live && (cq->tail + 1) % cq->size != cq->head;
+	return cq->is_live && entries_in(cq) + cq->promised + 1 < cq->size;
 }
 
 static bool has_work(const struct gw_ctrl *c, const struct gw_sq *sq)
@@ -37,14 +52,26 @@ struct gw_sq *gw_queue_next(struct gw_ctrl *c, uint16_t *sqid)
 	return NULL;
 }
 
-bool gw_queue_fetch(struct gw_ctrl *c, struct gw_sq *sq, struct gw_nvme_sqe *sqe)
+bool gw_queue_peek(struct gw_ctrl *c, const struct gw_sq *sq, struct gw_nvme_sqe *sqe)
 {
-	if (gw_dma_read(&c->port->map, sq->base + sq->head * sizeof(*sqe), sqe, sizeof(*sqe)) < 0) {
-		gw_ctrl_fail_locked(c);
-		return false;
-	}
+	if (gw_dma_read(&c->port->map, sq->base + sq->head * sizeof(*sqe), sqe, sizeof(*sqe)) == 0)
+		return true;
+	gw_ctrl_fail_locked(c);
+	return false;
+}
+
+void gw_queue_take(struct gw_ctrl *c, struct gw_sq *sq)
+{
 	sq->head = (sq->head + 1) % sq->size;
-	return true;
+	c->cq[sq->cqid].promised++;
+}
+
+void gw_queue_keep_promise(struct gw_ctrl *c, uint16_t sqid)
+{
+	struct gw_cq *cq = &c->cq[c->sq[sqid].cqid];
+
+	assert(cq->promised > 0);
+	cq->promised--;
 }
 
 /* The last dword carries the phase tag, and is what the host looks at: it lands last. */
@@ -97,7 +124,54 @@ void gw_queue_post(struct gw_ctrl *c, uint16_t sqid, uint16_t cid, uint16_t stat
 	cq->tail = (cq->tail + 1) % cq->size;
 	if (cq->tail == 0)
 		cq->phase = !cq->phase;
-	cq->unsignalled++;
+}
+
+/* ---- Interrupts ------------------------------------------------------------------------------------- */
+
+static void tell(struct gw_ctrl *c, struct gw_cq *cq)
+{
+	cq->told = entries_in(cq);
+	if (cq->probe_in > 0)
+		cq->probe_in--;
+	gw_port_interrupt(c->port, cq->vector);
+}
+
+static bool is_owing(const struct gw_cq *cq)
+{
+	return cq->is_live && cq->has_interrupts && entries_in(cq) > cq->told;
+}
+
+/*
+ * A host that has many commands under way can have an interrupt for several, as long as it has as many
+ * again to go on with. How many those are shows when it is told of none until no more come.
+ */
+static uint32_t enough(const struct gw_cq *cq)
+{
+	if (cq->probe_in == 0)
+		return 2 * GATHER_MAX;
+	return cq->load / 2 < GATHER_MAX ? cq->load / 2 : GATHER_MAX;
+}
+
+static void end_probe(struct gw_cq *cq)
+{
+	if (cq->probe_in > 0)
+		return;
+	cq->load = entries_in(cq);
+	cq->probe_in = cq->load > 1 ? PROBE_EVERY : PROBE_SELDOM;
+}
+
+/*
+ * A host that was told of entries takes them, and looks for more behind them; what it misses shows when
+ * its doorbell comes, which is when it is told. Not of the admin queue, nor where the host wants no
+ * coalescing (feature 09h).
+ */
+static bool may_wait(const struct gw_ctrl *c, uint32_t cqid)
+{
+	const struct gw_cq *cq = &c->cq[cqid];
+
+	if (cqid == 0 || (c->feature.vector[cq->vector] & NVME_VECTOR_NO_COALESCING) != 0)
+		return false;
+	return cq->told > 0 || entries_in(cq) < enough(cq);
 }
 
 void gw_queue_signal(struct gw_ctrl *c, bool is_all)
@@ -105,12 +179,63 @@ void gw_queue_signal(struct gw_ctrl *c, bool is_all)
 	for (uint32_t i = 0; i <= GW_SSD_QUEUES_MAX; i++) {
 		struct gw_cq *cq = &c->cq[i];
 
-		if (cq->unsignalled == 0 || (!is_all && cq->unsignalled < SIGNAL_BATCH))
+		if (!is_owing(cq) || (!is_all && may_wait(c, i)))
 			continue;
-		cq->unsignalled = 0;
-		if (cq->is_live && cq->has_interrupts)
-			gw_port_interrupt(c->port, cq->vector);
+		if (!is_all)
+			end_probe(cq);
+		tell(c, cq);
 	}
+}
+
+void gw_queue_signal_again(struct gw_ctrl *c)
+{
+	for (uint32_t i = 0; i <= GW_SSD_QUEUES_MAX; i++)
+		c->cq[i].told = 0;
+	gw_queue_signal(c, true);
+}
+
+uint64_t gw_queue_patience_ns(const struct gw_ctrl *c)
+{
+	uint64_t least_ns = 0;
+
+	for (uint32_t i = 0; i <= GW_SSD_QUEUES_MAX; i++) {
+		const struct gw_cq *cq = &c->cq[i];
+		const uint64_t ns = cq->told > 0 ? TAKE_NS : cq->probe_in == 0 ? PROBE_NS : GATHER_NS;
+
+		if (is_owing(cq) && (least_ns == 0 || ns < least_ns))
+			least_ns = ns;
+	}
+	return least_ns;
+}
+
+void gw_queue_lose_patience(struct gw_ctrl *c)
+{
+	for (uint32_t i = 0; i <= GW_SSD_QUEUES_MAX; i++) {
+		struct gw_cq *cq = &c->cq[i];
+
+		if (!is_owing(cq))
+			continue;
+		if (cq->told == 0)
+			end_probe(cq);
+		tell(c, cq);
+	}
+}
+
+/* ---- Doorbells -------------------------------------------------------------------------------------- */
+
+static void move_head(struct gw_ctrl *c, uint32_t cqid, uint32_t head)
+{
+	struct gw_cq *cq = &c->cq[cqid];
+	const bool was_full = !gw_queue_has_room(cq);
+	const uint32_t taken = (head + cq->size - cq->head) % cq->size;
+
+	cq->head = head;
+	cq->told = cq->told > taken ? cq->told - taken : 0;
+	if (is_owing(cq) && cq->told == 0)
+		tell(c, cq);
+	/* Nobody waits for room that there was: a wake for each completion costs a lot. */
+	if (was_full)
+		pthread_cond_broadcast(&c->wake);
 }
 
 void gw_queue_doorbell(struct gw_ctrl *c, uint32_t offset, uint32_t value)
@@ -130,15 +255,10 @@ void gw_queue_doorbell(struct gw_ctrl *c, uint32_t offset, uint32_t value)
 		return;
 	}
 	if (is_cq) {
-		const bool was_full = !gw_queue_has_room(&c->cq[qid]);
-
-		c->cq[qid].head = value;
-		/* Nobody waits for room that there was: a wake for each completion costs a lot. */
-		if (!was_full)
-			return;
-	} else {
-		c->sq[qid].tail = value;
+		move_head(c, qid, value);
+		return;
 	}
+	c->sq[qid].tail = value;
 	pthread_cond_broadcast(&c->wake);
 }
 
@@ -200,6 +320,7 @@ static uint16_t create_cq(struct gw_ctrl *c, const struct gw_nvme_sqe *sqe)
 		.has_interrupts = (sqe->cdw11 & NVME_CQ_INTERRUPTS) != 0,
 		.vector = (uint16_t)vector,
 		.phase = true,
+		.probe_in = PROBE_FIRST,
 		.size = (sqe->cdw10 >> 16) + 1,
 		.base = sqe->data_pointer[0],
 	};
@@ -244,7 +365,7 @@ static uint16_t delete_cq(struct gw_ctrl *c, const struct gw_nvme_sqe *sqe)
 	return NVME_SC_SUCCESS;
 }
 
-/* Commands are executed one by one, so that none of this queue is under way. */
+/* An admin command is executed alone, so that none of this queue is under way. */
 static uint16_t delete_sq(struct gw_ctrl *c, const struct gw_nvme_sqe *sqe)
 {
 	const uint32_t qid = sqe->cdw10 & 0xffff;
