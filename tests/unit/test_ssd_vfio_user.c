@@ -2,12 +2,14 @@
 /* The server side of vfio-user: what a VMM needs, and what a hostile one tries. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "ssd_rig.h"
+#include "vfio_user.h"
 
 static struct gw_rig rig;
 
@@ -228,4 +230,25 @@ Test(ssd_vfio_user, no_memory_no_command_and_resets_in_every_way)
 	gw_client_start_controller(CLIENT);
 	gw_client_create_queues(CLIENT, 1);
 	cr_assert_eq(gw_client_io(CLIENT, GW_NVME_FLUSH, 1, 0, 1, 0, 0), 0);
+}
+
+/* A client that takes the handshake at its word. */
+Test(ssd_vfio_user, an_access_may_be_as_long_as_was_announced)
+{
+	static struct gw_vfu_reply reply;
+	struct gw_vfu_header header = { .command = GW_VFU_VERSION, .bytes = sizeof(header) + 4 };
+	const uint8_t version[4] = { 0 };
+	uint32_t access[4] = { 0, 0, 7, 0 };	/* offset, region, count */
+	const char *at;
+
+	gw_rig_disconnect(&rig, 0);
+	cr_assert_eq(gw_vfu_handle(&rig.port[0], &header, version, NULL, 0, &reply), 1);
+	cr_assert_eq(reply.header.error, 0);
+	at = strstr((const char *)reply.payload + 4, "\"max_data_xfer_size\":");
+	cr_assert_not_null(at);
+	cr_assert_eq(sscanf(at, "\"max_data_xfer_size\":%u", &access[3]), 1);
+	header = (struct gw_vfu_header){ .command = GW_VFU_REGION_READ, .bytes = sizeof(header) + sizeof(access) };
+	cr_assert_eq(gw_vfu_handle(&rig.port[0], &header, (const uint8_t *)access, NULL, 0, &reply), 1);
+	cr_assert_eq(reply.header.error, 0);
+	cr_assert_eq(reply.bytes, sizeof(access) + access[3]);
 }

@@ -90,7 +90,7 @@ static void give(const struct message *m, const void *from, uint32_t bytes)
 static int handle_version(const struct message *m)
 {
 	static const char capabilities[] =
-		"{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,"
+		"{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":4096,"
 		"\"max_dma_maps\":65535,\"pgsizes\":4096}}";
 	uint16_t version[2];
 	const int err = take(m, version, sizeof(version));
