@@ -284,6 +284,32 @@ strangers() {
 	wait_for 30 is_dead "$PID" && same "$SOURCE" "$TARGET" && all_gone
 }
 
+# A process that stands still does not keep those waiting for ever who ask.
+nobody_accepts() {
+	mkdir -p "$SCRATCH/run"
+	cat >"$SCRATCH/deaf.py" <<-'PY'
+		import socket, sys, time
+		listening = socket.socket(socket.AF_UNIX)
+		listening.bind(sys.argv[1])
+		listening.listen(0)
+		waiting = []
+		while True:
+		    one = socket.socket(socket.AF_UNIX)
+		    one.setblocking(False)
+		    waiting.append(one)
+		    try:
+		        one.connect(sys.argv[1])
+		    except BlockingIOError:
+		        break
+		open(sys.argv[2], "w").close()
+		time.sleep(600)
+	PY
+	background python3 "$SCRATCH/deaf.py" "$SCRATCH/run/deaf.sock" "$SCRATCH/full"
+	wait_for 20 test -e "$SCRATCH/full" || return 1
+	expect 3 timeout 60 "$GODWIT" status deaf --run-dir "$SCRATCH/run" >"$SCRATCH/out" 2>"$SCRATCH/err" &&
+		said "deaf.sock: .*timed out"
+}
+
 # rude MANNER: as control.py has it; the migration does not mind.
 rude() {
 	devices 64M
@@ -416,6 +442,7 @@ for step in control-bound control-started batch-flushed quiesced committing; do
 done
 run "a stale socket" stale_socket
 run "strangers in the run directory" strangers
+run "a socket that nobody accepts on" nobody_accepts
 run "garbage, too long, half, slow messages" rude garbage oversized half slow
 run "a client that never reads, a crowd" rude never_reads crowd
 run "two clients at once, settings out of range" rude two ranges

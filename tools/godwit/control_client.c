@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -12,9 +13,11 @@
 #include "jsonkeys.h"
 
 #define REPLY_MS 30000			/* the server takes two seconds at most */
+#define CONNECT_S 5			/* it accepts at once, unless its process stands still */
 
 int gw_client_open(struct gw_client *client, const char *run_dir, const char *name)
 {
+	const struct timeval patience = { .tv_sec = CONNECT_S };
 	struct sockaddr_un address;
 	int err = gw_control_address(&address, run_dir, name);
 
@@ -26,9 +29,10 @@ int gw_client_open(struct gw_client *client, const char *run_dir, const char *na
 	client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (client->fd < 0)
 		return -errno;
+	setsockopt(client->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(client->fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
 		return 0;
-	err = -errno;
+	err = errno == EAGAIN ? -ETIMEDOUT : -errno;
 	gw_client_close(client);
 	return err;
 }
