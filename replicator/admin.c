@@ -291,6 +291,11 @@ int gw_job_watch_events(struct gw_job *job, bool continued)
 			   quiet.text);
 }
 
+uint64_t gw_job_events_bytes(const struct gw_job *job)
+{
+	return job->admin == NULL ? 0 : sizeof(*job->admin) + gw_events_bytes();
+}
+
 int gw_job_pin_events(struct gw_job *job)
 {
 	if (job->admin == NULL || job->settings.track == GW_TRACK_NONE)

@@ -221,6 +221,8 @@ int gw_job_set_guard(struct gw_job *job, const char *text);
  * pinned goes on. What the kernel cannot show is a warning. Return: 0 or negative errno, said.
  */
 int gw_job_watch_events(struct gw_job *job, bool continued);
+/* Of memory, fixed; 0: they are not watched. */
+uint64_t gw_job_events_bytes(const struct gw_job *job);
 /* Beside the pins of the tracking, which are there. */
 int gw_job_pin_events(struct gw_job *job);
 /*

@@ -11,10 +11,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "control_server.h"
 #include "engine.h"
+#include "heat.h"
 #include "job.h"
 #include "preflight_rows.h"
 #include "track.h"
+#include "track_events.h"
 #include "units.h"
 
 #ifndef BPF_FS_MAGIC
@@ -159,7 +162,25 @@ static uint64_t meminfo_bytes(const char *key)
 	return bytes;
 }
 
-/* The same sum that a migration prints when it begins. */
+/* What a migration prints when it begins, but for latencies and blocks that the drive calls vacant. */
+static uint64_t needed_bytes(const struct gw_check *check, uint32_t buffers)
+{
+	const struct gw_migration_config *const config = check->config;
+	const uint64_t slab_bytes = gw_engine_slab_bytes(buffers, GW_RUN_BYTES_MAX, config->resync);
+	const uint32_t bitmaps = config->verify == GW_VERIFY_NO ? 3 :
+				 config->verify == GW_VERIFY_DURING ? 4 : 7;
+	uint64_t bytes = (slab_bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+
+	bytes += check->geom.words * 8 * bitmaps + gw_engine_bytes(buffers) +
+		 gw_control_server_bytes();
+	if (config->track != GW_TRACK_NONE)
+		bytes += gw_heat_bytes(check->geom.size_grains);
+	if (((check->has & GW_NEEDS_SOURCE) != 0 && check->source->nvme.is_namespace) ||
+	    ((check->has & GW_NEEDS_TARGET) != 0 && check->target->nvme.is_namespace))
+		bytes += gw_events_bytes();
+	return bytes;
+}
+
 static void memory(struct gw_check *check, struct gw_row *row)
 {
 	const struct gw_migration_config *const config = check->config;
@@ -174,9 +195,7 @@ static void memory(struct gw_check *check, struct gw_row *row)
 		gw_row_mend(row, "fewer --buffers");
 		return;
 	}
-	need_bytes = gw_engine_slab_bytes(buffers, GW_RUN_BYTES_MAX, config->resync);
-	need_bytes = (need_bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
-	need_bytes += check->geom.words * 8 * (config->verify != GW_VERIFY_NO ? 4 : 3);
+	need_bytes = needed_bytes(check, buffers);
 	check->preflight->memory_bytes = need_bytes;
 	gw_format_bytes(need_text, need_bytes);
 	gw_format_bytes(available_text, available_bytes);

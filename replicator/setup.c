@@ -104,7 +104,8 @@ static void announce_memory(struct gw_job *job)
 	char slab[GW_UNIT_TEXT_BYTES], bitmaps[GW_UNIT_TEXT_BYTES], all[GW_UNIT_TEXT_BYTES],
 		digests[GW_UNIT_TEXT_BYTES], grain[GW_UNIT_TEXT_BYTES],
 		control[GW_UNIT_TEXT_BYTES], latencies[GW_UNIT_TEXT_BYTES],
-		heat[GW_UNIT_TEXT_BYTES], engine[GW_UNIT_TEXT_BYTES];
+		heat[GW_UNIT_TEXT_BYTES], engine[GW_UNIT_TEXT_BYTES],
+		ring[GW_UNIT_TEXT_BYTES], events[GW_UNIT_TEXT_BYTES + 16] = "";
 	/* --verify=after tracks the target, with three of its own. */
 	const uint32_t count = job->settings.verify == GW_VERIFY_NO ? 3 :
 			       job->settings.verify == GW_VERIFY_DURING ? 4 : 7;
@@ -115,17 +116,20 @@ static void announce_memory(struct gw_job *job)
 
 	job->memory_bytes = job->slab_bytes + bitmap_bytes + heat_bytes +
 			    gw_engine_bytes(job->settings.buffers) + gw_control_server_bytes() +
-			    gw_job_foreground_bytes(job);
+			    gw_job_foreground_bytes(job) + gw_job_events_bytes(job);
+	if (gw_job_events_bytes(job) > 0)
+		snprintf(events, sizeof(events), ", NVMe events %s",
+			 gw_format_bytes(ring, gw_job_events_bytes(job)));
 	gw_say(&job->diag, GW_NOTE,
 	       "memory: %s, fixed (%u buffers %s, bitmaps at a grain of %s %s, counters of hot "
-	       "blocks %s, engine %s, control socket %s, latencies %s); digest file %s",
+	       "blocks %s, engine %s, control socket %s, latencies %s%s); digest file %s",
 	       gw_format_bytes(all, job->memory_bytes), job->settings.buffers,
 	       gw_format_bytes(slab, job->slab_bytes),
 	       gw_format_bytes(grain, job->geom.grain_bytes),
 	       gw_format_bytes(bitmaps, bitmap_bytes), gw_format_bytes(heat, heat_bytes),
 	       gw_format_bytes(engine, gw_engine_bytes(job->settings.buffers)),
 	       gw_format_bytes(control, gw_control_server_bytes()),
-	       gw_format_bytes(latencies, gw_job_foreground_bytes(job)),
+	       gw_format_bytes(latencies, gw_job_foreground_bytes(job)), events,
 	       gw_format_bytes(digests, gw_digests_file_bytes(&job->geom)));
 }
 

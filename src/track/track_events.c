@@ -366,8 +366,11 @@ int gw_events_read(struct gw_event_watch *events, uint32_t max, gw_events_fn fn,
 
 uint64_t gw_events_bytes(void)
 {
-	/* The kernel maps the ring twice, and has it once. */
-	return GW_EVENT_RING_BYTES + GW_EVENT_SENDERS * UINT64_C(64);
+	/*
+	 * The kernel maps the ring twice, and has it once, with three pages of its own; an entry of
+	 * the hash comes to 112 bytes.
+	 */
+	return GW_EVENT_RING_BYTES + 3 * 4096 + GW_EVENT_SENDERS * UINT64_C(112);
 }
 
 void gw_events_close(struct gw_event_watch *events)
