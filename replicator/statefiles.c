@@ -147,6 +147,29 @@ void gw_state_forget(const char *name, const char *run_dir)
 	unlink(path);
 }
 
+/*
+ * Whoever cleans up by name goes by the run file: that of a migration which runs under the same
+ * name with another state directory stays its own.
+ */
+static int check_run_file(struct gw_job *job)
+{
+	char known[PATH_MAX];
+	int fd, err = 0;
+
+	gw_state_find(known, job->name, NULL, job->run_dir);
+	if (strcmp(known, job->state_dir) == 0)
+		return 0;
+	fd = open(known, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+		err = gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EBUSY,
+				   "a migration of the name %s is running, its state is in %s: take "
+				   "another --name", job->name, known);
+	close(fd);
+	return err;
+}
+
 static int write_run_file(struct gw_job *job)
 {
 	char path[RUN_FILE_BYTES], resolved[PATH_MAX];
@@ -156,6 +179,9 @@ static int write_run_file(struct gw_job *job)
 		return err;
 	if (realpath(job->state_dir, resolved) != NULL)
 		snprintf(job->state_dir, sizeof(job->state_dir), "%s", resolved);
+	err = check_run_file(job);
+	if (err < 0)
+		return err;
 	run_file(path, job->name, job->run_dir);
 	/* Not through a link: --run-dir may be a directory that others write to. */
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
@@ -242,7 +268,9 @@ int gw_state_create(struct gw_job *job, const struct gw_migration_config *config
 	if (err >= 0)
 		err = put_ended_aside(job);
 	if (err >= 0)
-		return write_run_file(job);
+		err = write_run_file(job);
+	if (err >= 0)
+		return 0;
 	/* What is there is another's: only a directory made just now may go. */
 	if (job->state_lock_fd >= 0)
 		rmdir(job->state_dir);

@@ -229,6 +229,21 @@ other_partition() {
 	return $result
 }
 
+# Files, of which no pins tell: the run file is the first one's, whatever becomes of the second.
+same_name() {
+	local run=$SCRATCH/run/$NAME.state before
+	head -c 8M /dev/urandom >"$SCRATCH/S" && truncate -s 4M "$SCRATCH/S2" || return 1
+	S=$SCRATCH/S T=$SCRATCH/T
+	slow_migration --track none || return 1
+	before=$(cat "$run")
+	expect 3 "$GODWIT" migrate "$SCRATCH/S2" "$SCRATCH/T2" --handoff none --name "$NAME" \
+		--state-dir "$SCRATCH/other" --run-dir "$SCRATCH/run" >"$SCRATCH/out" 2>"$SCRATCH/err" &&
+		said "name $NAME is running" || return 1
+	[ "$(cat "$run")" = "$before" ] && [ ! -e "$SCRATCH/T2" ] && [ ! -e "$SCRATCH/other" ] || return 1
+	kill_slow
+	clean_up
+}
+
 # ---- --continue ----
 
 continue_of_nothing() {
@@ -482,6 +497,7 @@ run "no bpffs" without /sys/fs/bpf "bpffs.*mount -t bpf"
 run "no BTF" without /sys/kernel/btf "BTF.*CONFIG_DEBUG_INFO_BTF"
 run "a second migration of the same source" second_migration
 run "another partition of a disk that is being migrated" other_partition
+run "a second migration of the same name" same_name
 run "continue: no such migration" continue_of_nothing
 run "continue: it runs" continue_of_running
 run "continue: a target file that is too long" long_file
