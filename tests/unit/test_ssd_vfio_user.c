@@ -252,3 +252,41 @@ Test(ssd_vfio_user, an_access_may_be_as_long_as_was_announced)
 	cr_assert_eq(reply.header.error, 0);
 	cr_assert_eq(reply.bytes, sizeof(access) + access[3]);
 }
+
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* Commands, heads and tails without any order, also backwards, and resets among them. */
+Test(ssd_vfio_user, doorbells_at_random_do_no_harm)
+{
+	uint64_t random = UINT64_C(0x2545f4914f6cdd1d);
+
+	gw_client_start(CLIENT, 2);
+	for (int i = 0; i < 4000; i++) {
+		const uint64_t r = next_random(&random);
+		struct gw_nvme_sqe sqe = { .opcode = (r >> 8 & 1) != 0 ? GW_NVME_READ : GW_NVME_WRITE, .nsid = 1,
+					   .cdw10 = r >> 16 & 0xff, .cdw12 = 7 };
+
+		if (r % 128 == 0) {
+			gw_client_stop_controller(CLIENT);
+			gw_client_start_controller(CLIENT);
+			gw_client_create_queues(CLIENT, 2);
+		} else if (r % 2 == 0) {
+			gw_client_set_prps(&sqe, CLIENT, GW_CLIENT_BUFFER, 4096, 0);
+			gw_client_submit(CLIENT, (uint16_t)(1 + (r >> 40 & 1)), &sqe);
+		} else {
+			/* Of the I/O queues. */
+			gw_client_set_register(CLIENT, NVME_REG_DOORBELLS + 8 + 4 * (uint32_t)(r >> 24 & 3),
+					       (uint32_t)(r >> 32 & 15));
+		}
+	}
+	gw_client_stop_controller(CLIENT);
+	gw_client_start_controller(CLIENT);
+	gw_client_create_queues(CLIENT, 1);
+	cr_assert_eq(gw_client_io(CLIENT, GW_NVME_FLUSH, 1, 0, 1, 0, 0), 0);
+}
