@@ -41,8 +41,9 @@ struct gw_foreground {
 	uint64_t during_ns;
 	bool told_priority;
 	struct gw_guard guard;
-	bool is_guarding, told_cut, told_cannot;
+	bool is_guarding, told_cut, told_cannot, told_anothers;
 	uint64_t told_ns, told_cannot_ns;	/* the last summary; when the floor was last spoken of */
+	uint64_t told_anothers_ns;
 	struct gw_guard_counts told;		/* what it counted up to */
 	uint64_t ios[GW_LATENCY_KINDS], above[GW_LATENCY_KINDS], copied_bytes;	/* when last fed */
 };
@@ -463,6 +464,14 @@ static void use_rate(struct gw_job *job, uint64_t bytes_per_s)
 	gw_job_repace(job);
 }
 
+static void use_pause(struct gw_job *job, bool pauses)
+{
+	if (job->guard_pauses == pauses)
+		return;
+	job->guard_pauses = pauses;
+	gw_job_repace(job);
+}
+
 static int begin_guarding(struct gw_job *job, const struct gw_guard_spec *spec, const char *text)
 {
 	struct gw_foreground *const fg = job->foreground;
@@ -482,17 +491,19 @@ static int begin_guarding(struct gw_job *job, const struct gw_guard_spec *spec, 
 	}
 	gw_guard_start(&fg->guard, spec->quantile_ppm, limit_ns, floor_of(job),
 		       job->settings.bandwidth_bytes_per_s, now_ns);
+	fg->guard.may_forgive = spec->kind == GW_GUARD_FACTOR;
 	/* So that an I/O that has to wait for one of them keeps within the limit. */
 	job->guard_run_ns = GW_PACER_RUN_NS;
 	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++)
 		if (limit_ns[kind] / 2 < job->guard_run_ns)
 			job->guard_run_ns = limit_ns[kind] / 2;
 	fg->is_guarding = true;
-	fg->told_cut = fg->told_cannot = false;
+	fg->told_cut = fg->told_cannot = fg->told_anothers = false;
 	fg->told_ns = now_ns;
 	memset(&fg->told, 0, sizeof(fg->told));
 	begin_feeding(job);
 	use_rate(job, fg->guard.rate_bytes_per_s);
+	use_pause(job, false);
 	tell_limits(job, text, spec->quantile_ppm);
 	tell_exceeded_before(job, spec->quantile_ppm);
 	return 0;
@@ -522,6 +533,7 @@ int gw_job_set_guard(struct gw_job *job, const char *text)
 	} else if (fg != NULL && fg->is_guarding) {
 		fg->is_guarding = false;
 		use_rate(job, 0);
+		use_pause(job, false);
 		gw_job_note(job, GW_NOTE, "guard off: the copier no longer heeds the latencies");
 	}
 	copy = err >= 0 ? strdup(text) : NULL;
@@ -533,6 +545,27 @@ int gw_job_set_guard(struct gw_job *job, const char *text)
 }
 
 /* ---- the guard's part of the tick ---- */
+
+/* Whose doing the slow ones are, as the last pause has found. */
+static int tell_anothers(struct gw_job *job, uint64_t now_ns)
+{
+	struct gw_foreground *const fg = job->foreground;
+	const struct gw_guard *const guard = &fg->guard;
+	const struct gw_guard_share *const paused = &guard->paused[guard->anothers_kind];
+
+	if (guard->is_pausing || guard->is_anothers == fg->told_anothers ||
+	    now_ns - fg->told_anothers_ns < CANNOT_NS)
+		return 0;
+	fg->told_anothers = guard->is_anothers;
+	fg->told_anothers_ns = now_ns;
+	if (!guard->is_anothers)
+		return gw_job_note(job, GW_NOTE, "guard: what is slow is no longer somebody else's doing");
+	return gw_job_note(job, GW_NOTE, "guard: while the copier stood still, %.0f of %.0f %s took longer "
+			   "than the limit all the same: somebody else's doing; %s", paused->above,
+			   paused->ios, kind_names[guard->anothers_kind], guard->may_forgive ?
+			   "as many are allowed besides" :
+			   "the limit is a time, and the copier stays at its floor");
+}
 
 /* Each step to who wants to see everything; the first cut and what changes to the journal. */
 static int tell_step(struct gw_job *job, enum gw_guard_step step, uint64_t before_bytes_per_s,
@@ -567,6 +600,8 @@ static int tell_step(struct gw_job *job, enum gw_guard_step step, uint64_t befor
 				    "be done; it goes on at that", slow, rate) :
 			gw_job_note(job, GW_NOTE, "guard: the limit is kept again");
 	}
+	if (err >= 0)
+		err = tell_anothers(job, now_ns);
 	if (err >= 0 && now_ns - fg->told_ns >= SUMMARY_NS)
 		err = tell_summary(job, now_ns, "in the last minute");
 	return err;
@@ -584,6 +619,7 @@ int gw_job_guard_tick(struct gw_job *job, uint64_t now_ns)
 	/* The copier stood still, or waited for the target's flush: nothing to judge it by. */
 	if (job->paused || now_ns - fg->guard.fed_ns > GAP_NS) {
 		gw_guard_skip(&fg->guard, now_ns);
+		use_pause(job, false);
 		begin_feeding(job);
 		return 0;
 	}
@@ -602,5 +638,6 @@ int gw_job_guard_tick(struct gw_job *job, uint64_t now_ns)
 	before_bytes_per_s = fg->guard.rate_bytes_per_s;
 	step = gw_guard_feed(&fg->guard, &sample);
 	use_rate(job, fg->guard.rate_bytes_per_s);
+	use_pause(job, fg->guard.is_pausing);
 	return tell_step(job, step, before_bytes_per_s, now_ns);
 }

@@ -27,6 +27,13 @@
 #define USED_NS (200 * GW_NS_PER_MS)	/* a copier that gets faster shows within this, ... */
 #define UNUSED_NS GW_NS_PER_S		/* ... one that gets slower within this: it may have stood in a queue */
 #define CANNOT_NS (2 * GW_NS_PER_S)
+#define PAUSE_NS (300 * GW_NS_PER_MS)	/* the copier stands still, to see what is slow without it */
+#define PAUSE_NS_MAX GW_NS_PER_S
+#define PAUSE_EVERY_NS (5 * GW_NS_PER_S)	/* while others' slow ones are forgiven: they may have stopped */
+#define PAUSE_AGAIN_NS (20 * GW_NS_PER_S)	/* at the floor, where it was the copier's doing, or is only told */
+#define FORGIVEN_PART 4		/* a pause is short: each is a quarter of what is believed */
+#define FORGIVEN_MOST 1.25		/* of what was found at the floor: the copier's own late effects are not */
+#define CLUSTER 6			/* others' slow ones come in rows of so many, too */
 #define FACTOR_MILLI_MAX 1000000
 
 /* ---- what is asked ---- */
@@ -195,6 +202,7 @@ void gw_guard_skip(struct gw_guard *guard, uint64_t now_ns)
 	begin_anew(guard, now_ns);
 	guard->fed_ns = now_ns;
 	guard->slow_at_floor_ns = 0;
+	guard->is_pausing = false;
 }
 
 /* ---- judging ---- */
@@ -245,40 +253,48 @@ static void see(struct gw_guard *guard, const struct gw_guard_sample *sample)
 	guard->fed_ns = sample->now_ns;
 }
 
-static double expected_of(const struct gw_guard *guard, double ios)
+/* So many may be slow; of what is not forgiven, that part. */
+static double expected_of(const struct gw_guard *guard, int kind, double ios, double part)
 {
-	return ios * guard->allowed_ppm / GW_PPM;
+	return ios * (guard->forgiven[kind] + part * guard->allowed_ppm / GW_PPM);
+}
+
+/* Of what is forgiven nobody knows better how it comes. */
+static double variance_of(const struct gw_guard *guard, int kind, double ios)
+{
+	return ios * (CLUSTER * guard->forgiven[kind] + (double)guard->allowed_ppm / GW_PPM);
 }
 
 /*
  * So many more slow ones than there may be that it is no chance, early as it is, and no single
  * hiccup. Of fewer I/Os than a judgement needs, so many are too many whatever the others will be.
  */
-static bool is_alarming(const struct gw_guard *guard, const struct gw_guard_share *share)
+static bool is_alarming(const struct gw_guard *guard, const struct gw_guard_share *share, int kind)
 {
 	const double ios_min = gw_guard_ios_min(guard->allowed_ppm);
-	const double expected = expected_of(guard, share->ios > ios_min ? share->ios : ios_min);
-	const double beyond = share->above - expected;
-	const double variance = expected * (GW_PPM - guard->allowed_ppm) / GW_PPM;
+	const double ios = share->ios > ios_min ? share->ios : ios_min;
+	const double beyond = share->above - expected_of(guard, kind, ios, 1);
+	const double variance = variance_of(guard, kind, ios) *
+				(GW_PPM - guard->allowed_ppm) / GW_PPM;
 
 	return share->slow_samples >= 2 && beyond > 0 &&
 	       beyond * beyond > ALARM_SIGMA * ALARM_SIGMA * variance;
 }
 
 /* More of them than may be, of I/Os enough; but for what is chance. */
-static bool is_too_much(const struct gw_guard *guard, const struct gw_guard_share *share)
+static bool is_too_much(const struct gw_guard *guard, const struct gw_guard_share *share, int kind)
 {
-	const double expected = expected_of(guard, share->ios);
-	const double beyond = share->above - expected;
+	const double beyond = share->above - expected_of(guard, kind, share->ios, 1);
 
-	return beyond > 0 && beyond * beyond > expected;
+	return beyond > 0 && beyond * beyond > variance_of(guard, kind, share->ios);
 }
 
 /* Clearly fewer of them than may be. */
 static bool is_good(const struct gw_guard *guard)
 {
 	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++)
-		if (guard->window[kind].above > 0.8 * expected_of(guard, guard->window[kind].ios))
+		if (guard->window[kind].above >
+		    expected_of(guard, kind, guard->window[kind].ios, 0.8))
 			return false;
 	return true;
 }
@@ -289,7 +305,7 @@ static bool is_over_budget(const struct gw_guard *guard)
 		const struct gw_guard_share *const ledger = &guard->ledger[kind];
 
 		if (ledger->ios >= gw_guard_ios_min(guard->allowed_ppm) &&
-		    ledger->above > BUDGET_PART * expected_of(guard, ledger->ios))
+		    ledger->above > expected_of(guard, kind, ledger->ios, BUDGET_PART))
 			return true;
 	}
 	return false;
@@ -329,7 +345,7 @@ static bool is_judged(const struct gw_guard *guard, uint64_t elapsed_ns, uint32_
 
 /* The worst of the kinds that are found guilty, of these shares of each; -1: none is. */
 static int find_worst(const struct gw_guard *guard, const struct gw_guard_share *shares,
-		      bool (*is_guilty)(const struct gw_guard *, const struct gw_guard_share *))
+		      bool (*is_guilty)(const struct gw_guard *, const struct gw_guard_share *, int))
 {
 	double worst = 0;
 	int found = -1;
@@ -337,7 +353,7 @@ static int find_worst(const struct gw_guard *guard, const struct gw_guard_share 
 	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++) {
 		const struct gw_guard_share *const share = &shares[kind];
 
-		if (guard->limit_ns[kind] == 0 || !is_guilty(guard, share) ||
+		if (guard->limit_ns[kind] == 0 || !is_guilty(guard, share, kind) ||
 		    share->above / share->ios <= worst)
 			continue;
 		worst = share->above / share->ios;
@@ -356,7 +372,7 @@ static enum gw_guard_step cut(struct gw_guard *guard, const struct gw_guard_shar
 			      int kind, double least, double most)
 {
 	const struct gw_guard_share *const share = &shares[kind];
-	const double keep = within(expected_of(guard, share->ios) / share->above, least, most);
+	const double keep = within(expected_of(guard, kind, share->ios, 1) / share->above, least, most);
 	const uint64_t before = guard->rate_bytes_per_s, now_ns = guard->fed_ns;
 	double rate = (double)before;
 
@@ -417,6 +433,107 @@ static enum gw_guard_step reward(struct gw_guard *guard)
 	return raise_rate(guard);
 }
 
+/* ---- whose doing it is ---- */
+
+static bool is_pause_due(const struct gw_guard *guard)
+{
+	return guard->fed_ns >= guard->next_pause_ns &&
+	       (guard->cannot || guard->forgiven[GW_LATENCY_READ] > 0 ||
+		guard->forgiven[GW_LATENCY_WRITE] > 0);
+}
+
+static void begin_pause(struct gw_guard *guard)
+{
+	memset(guard->paused, 0, sizeof(guard->paused));
+	guard->is_pausing = true;
+	guard->pause_began_ns = guard->fed_ns;
+}
+
+/* Return: the share that is slow at least, as far as chance goes; 0 if too few came to tell. */
+static double least_share(const struct gw_guard *guard, const struct gw_guard_share *share)
+{
+	const double spread = CLUSTER * share->above * 4;
+	double least = share->above;
+
+	if (share->ios < gw_guard_ios_min(guard->allowed_ppm) || share->above * share->above <= spread)
+		return 0;
+	/* Two standard deviations less: the root by halving. */
+	for (double step = share->above / 2; step > 0.5; step /= 2) {
+		const double below = share->above - (least - step);
+
+		if (below * below <= spread)
+			least -= step;
+	}
+	return least > 0 ? least / share->ios : 0;
+}
+
+/* More than may be, for sure; the share itself is the likeliest one, evened out over the pauses. */
+static void forgive(struct gw_guard *guard, int kind)
+{
+	const struct gw_guard_share *const paused = &guard->paused[kind];
+	double *const forgiven = &guard->forgiven[kind];
+	double share;
+
+	if (least_share(guard, paused) * GW_PPM <= guard->allowed_ppm) {
+		*forgiven = 0;
+		return;
+	}
+	guard->is_anothers = true;
+	guard->anothers_kind = kind;
+	if (!guard->may_forgive)
+		return;
+	share = paused->above / paused->ios;
+	if (guard->cannot) {
+		*forgiven = share;
+		guard->forgiven_most[kind] = share * FORGIVEN_MOST;
+	} else {
+		*forgiven += (share - *forgiven) / FORGIVEN_PART;
+	}
+	if (*forgiven > guard->forgiven_most[kind])
+		*forgiven = guard->forgiven_most[kind];
+}
+
+/* The copier stood still: what was slow was not its doing. */
+static void end_pause(struct gw_guard *guard)
+{
+	guard->is_pausing = guard->is_anothers = false;
+	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++)
+		forgive(guard, kind);
+	guard->next_pause_ns = guard->fed_ns + (guard->may_forgive && guard->is_anothers ?
+						PAUSE_EVERY_NS : PAUSE_AGAIN_NS);
+	/* What was found by another measure says nothing. */
+	if (guard->cannot && guard->may_forgive && guard->is_anothers) {
+		guard->cannot = false;
+		guard->knee_bytes_per_s = 0;
+		memset(guard->ledger, 0, sizeof(guard->ledger));
+	}
+	guard->slow_at_floor_ns = 0;
+	begin_anew(guard, guard->fed_ns);
+}
+
+static void see_pause(struct gw_guard *guard, const struct gw_guard_sample *sample)
+{
+	const uint64_t elapsed_ns = sample->now_ns - guard->pause_began_ns;
+	bool has_enough = true;
+
+	guard->fed_ns = sample->now_ns;
+	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++) {
+		if (guard->limit_ns[kind] == 0)
+			continue;
+		guard->counts.ios += sample->ios[kind];
+		guard->counts.above += sample->above[kind];
+		/* What the copier had in flight still ends. */
+		if (elapsed_ns <= SETTLE_NS)
+			continue;
+		guard->paused[kind].ios += (double)sample->ios[kind];
+		guard->paused[kind].above += (double)sample->above[kind];
+		has_enough = has_enough && guard->paused[kind].ios >=
+				(double)SLOW_MIN * gw_guard_ios_min(guard->allowed_ppm);
+	}
+	if (elapsed_ns >= PAUSE_NS_MAX || (elapsed_ns >= PAUSE_NS && has_enough))
+		end_pause(guard);
+}
+
 enum gw_guard_step gw_guard_feed(struct gw_guard *guard, const struct gw_guard_sample *sample)
 {
 	enum gw_guard_step step = GW_GUARD_KEEP;
@@ -424,7 +541,15 @@ enum gw_guard_step gw_guard_feed(struct gw_guard *guard, const struct gw_guard_s
 	bool is_fair;
 	int kind;
 
+	if (guard->is_pausing) {
+		see_pause(guard, sample);
+		return GW_GUARD_KEEP;
+	}
 	see(guard, sample);
+	if (is_pause_due(guard)) {
+		begin_pause(guard);
+		return GW_GUARD_KEEP;
+	}
 	if (guard->fed_ns < guard->settled_ns) {
 		begin_anew(guard, guard->fed_ns);
 		return GW_GUARD_KEEP;

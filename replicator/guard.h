@@ -60,6 +60,15 @@ struct gw_guard {
 	struct gw_guard_share ledger[GW_LATENCY_KINDS];	/* the last seconds, fading */
 	uint64_t slow_at_floor_ns;	/* since when it is slow although the copier is at its floor; 0: it is not */
 	bool cannot;			/* ... and for so long that the limit cannot be kept */
+	/* Whose doing is that? While it pauses the copier has to stand still, and slow ones are another's. */
+	bool may_forgive;		/* set after the start: what is another's is allowed besides */
+	bool is_pausing;
+	bool is_anothers;		/* the last pause found more of them than may be, ... */
+	int anothers_kind;		/* ... of these */
+	uint64_t pause_began_ns, next_pause_ns;
+	struct gw_guard_share paused[GW_LATENCY_KINDS];
+	double forgiven[GW_LATENCY_KINDS];	/* share that is slow without the copier, too; 0: none */
+	double forgiven_most[GW_LATENCY_KINDS];	/* what was found when the copier was at its floor */
 	struct gw_guard_counts counts;
 };
 
@@ -73,7 +82,7 @@ void gw_guard_start(struct gw_guard *guard, uint32_t quantile_ppm,
 /* The floor wins over the ceiling: a migration that never ends helps nobody. */
 void gw_guard_set_bounds(struct gw_guard *guard, uint64_t floor_bytes_per_s,
 			 uint64_t ceiling_bytes_per_s);
-/* Forgets what it has seen since the last decision: the copier stood still. */
+/* Forgets what it has seen since the last decision: the copier stood still. Ends a pause of its own. */
 void gw_guard_skip(struct gw_guard *guard, uint64_t now_ns);
 
 /* What happened since the last call. */

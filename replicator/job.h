@@ -92,6 +92,7 @@ struct gw_job {
 	uint64_t cooled_ns;
 	struct gw_pacer pacer;			/* set by gw_job_repace() only */
 	uint64_t guard_bytes_per_s;		/* what the workload's latency leaves to the copier; 0: no limit */
+	bool guard_pauses;			/* the copier stands still, to see what is slow without it */
 	uint64_t guard_run_ns;			/* and then a run takes no more of that than this */
 	struct gw_admin *admin;			/* admin.c; NULL: no NVMe drives, or their events are not seen */
 	struct gw_nvme_settings drive_settings;	/* of the source, changed since the start */

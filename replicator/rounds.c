@@ -132,7 +132,7 @@ void gw_job_repace(struct gw_job *job)
 	job->pacer.run_ns = job->guard_bytes_per_s != 0 ? job->guard_run_ns : 0;
 	job->pacer.credit_ns = job->guard_bytes_per_s != 0 ? GUARDED_CREDIT_NS : 0;
 	job->pacer.run_bytes_min = job->guard_bytes_per_s != 0 ? GUARDED_RUN_BYTES_MIN : 0;
-	job->pacer.is_held = job->paused;
+	job->pacer.is_held = job->paused || (job->guard_pauses && job->blackout.began_ns == 0);
 }
 
 /* Counts live, but never spends more than a fiftieth of the time on it. */
