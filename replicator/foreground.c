@@ -188,6 +188,16 @@ int gw_job_watch_foreground(struct gw_job *job)
 	return 0;
 }
 
+void gw_job_begin_before(struct gw_job *job)
+{
+	struct gw_foreground *const fg = job->foreground;
+
+	if (fg == NULL || fg->stretch != GW_STRETCH_BEFORE)
+		return;
+	gw_latency_take_look(fg->source, &fg->then);
+	fg->stretch_began_ns = gw_now_ns(job->clock);
+}
+
 uint64_t gw_job_foreground_bytes(const struct gw_job *job)
 {
 	const struct gw_foreground *const fg = job->foreground;

@@ -194,6 +194,8 @@ enum gw_stretch {
 
 /* Begins to look at the source. Without a guard a failure is a warning. Return: 0 or negative errno, said. */
 int gw_job_watch_foreground(struct gw_job *job);
+/* Once tracking runs: its start has read a block itself, and what came before counts as nobody's. */
+void gw_job_begin_before(struct gw_job *job);
 /* What that takes of memory, here and in the kernel; fixed. */
 uint64_t gw_job_foreground_bytes(const struct gw_job *job);
 /* Will gw_job_measure_before() take its time? */

@@ -308,6 +308,8 @@ int gw_job_start_from_nothing(struct gw_job *job)
 	if (err >= 0)
 		err = start_track(job);
 	if (err >= 0)
+		gw_job_begin_before(job);
+	if (err >= 0)
 		err = gw_job_pin_events(job);
 	if (err >= 0)
 		err = prepare_target(job);
