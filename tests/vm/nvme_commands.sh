@@ -121,6 +121,19 @@ end() {
 	"$TRACKCTL" stop "$TRACKING" && [ ! -e "/sys/fs/bpf/godwit/$TRACKING" ] || return 1
 	grep -qx 'lost_found 0' "$SCRATCH/stats" && grep -qx 'unseen 0' "$SCRATCH/stats"
 }
+
+# By the verbs that a user has: what was sent since the start, to the block, with times in their order.
+record_by_verbs() {
+	"$GODWIT" track start "$1" --name verbs --record >"$SCRATCH/said" 2>&1 || { sed 's/^/# /' "$SCRATCH/said"; return 1; }
+	nvme_dsm "$1" -n 1 -d -s 128,515 -b 8,33 >/dev/null && nvme_write "$1" 4001 3 >/dev/null && nvme_write "$1" 4002 1 >/dev/null &&
+		"$GODWIT" track record verbs >"$SCRATCH/record" && "$GODWIT" track record verbs -o json >"$SCRATCH/record.json" || return 1
+	sed 's/^/# /' "$SCRATCH/record"
+	"$GODWIT" track stop verbs >/dev/null 2>&1 && grep -q 'exact record: .* of memory, fixed' "$SCRATCH/said" &&
+		[ "$(cut -d' ' -f 1,2 "$SCRATCH/record" | paste -sd,)" = "128 8,515 33,4001 1,4002 1,4003 1" ] &&
+		awk '$3 <= 0 || $4 < $3 { bad = 1 } { first[$1] = $3; last[$1] = $4 }
+			END { exit bad || first[4001] < last[515] || last[4002] <= last[4001] }' "$SCRATCH/record" &&
+		python3 -c 'import json, sys; sys.exit(not json.load(open(sys.argv[1]))["is_exact"])' "$SCRATCH/record.json"
+}
 A=/dev/lab/a K=/dev/lab/k M=/dev/lab/m Z=/dev/lab/z
 
 run "self-test and start" begin $A
@@ -160,6 +173,7 @@ run "fstrim" changes_are_marked $A trimmed $A
 run "Format of another namespace" row none any $A nvme_format 9
 run "Format NVM" row 'whole formatted' ok $A nvme_format 1
 run "end" end
+run "the exact record, by the verbs" record_by_verbs $A
 
 run "blocks of 4 KiB: start" begin $K
 run "blocks of 4 KiB: direct write" row '33 3' ok $K direct 33 3
