@@ -96,7 +96,7 @@ migration() {
 	dd if=/dev/urandom of=$A bs=1M count=64 oflag=direct status=none
 	background migrate $A $B --handoff none --bandwidth 40M --overwrite
 	migration=$BACKGROUND
-	wait_for 60 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
+	wait_for 180 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
 	sleep 1
 	nvme set-feature $A.ctrl -f 4 -v 0x14c >/dev/null && nvme set-feature $B.ctrl -f 4 -v 0x14d >/dev/null &&
 		nvme set-feature $A.ctrl -f 6 -v 0 >/dev/null && nvme set-feature $A.ctrl -f 0xb -v 0x100 >/dev/null || return 1
@@ -117,7 +117,7 @@ migration() {
 begin() {
 	dd if=/dev/urandom of="$1" bs=1M count=48 oflag=direct status=none
 	background migrate "$@" --handoff none --bandwidth 40M --overwrite
-	wait_for 60 test -e "/sys/fs/bpf/godwit/$NAME/header" && sleep 1
+	wait_for 180 test -e "/sys/fs/bpf/godwit/$NAME/header" && sleep 1
 }
 ends_with() {
 	local status

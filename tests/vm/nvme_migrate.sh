@@ -42,7 +42,7 @@ killed_and_continued() {
 	fill /dev/lab/a 64
 	background migrate /dev/lab/a /dev/lab/b --handoff none --bandwidth 20M --verify --overwrite
 	migration=$BACKGROUND
-	wait_for 60 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
+	wait_for 180 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
 	sleep 1
 	kill -KILL "$(pgrep -P "$migration" godwit || echo "$migration")"
 	wait "$migration" 2>/dev/null
