@@ -22,7 +22,8 @@ served_disk() {
 	done
 	return 1
 }
-# Without nvme-cli: what it adds to the request is not the same in all its versions.
+# Without nvme-cli: 2.3 gives the host a name and no identifier. The kernel then takes its own identifier, which
+# it knows by another name, and refuses ("found same hostid ... but different hostnqn").
 connect() {
 	put /dev/nvme-fabrics transport=loop,nqn=lab-served && wait_for 30 served_disk && served_disk && return
 	dmesg | tail -n 8 | sed 's/^/#   /'
