@@ -113,8 +113,9 @@ static __always_inline void note_unknown(u64 command)
 }
 
 /*
- * command: the opcode, GW_COMMAND_ADMIN, COMMAND_SURVEYED. Return: enum gw_nvme_effect; a flag is raised
- * if that is everything, but not in a survey. A global function, so that its many ways do not multiply with the caller's.
+ * command: the opcode, GW_COMMAND_ADMIN, COMMAND_SURVEYED, and dword 12 in the upper half: there are
+ * no more arguments. Return: enum gw_nvme_effect; a flag is raised if that is everything, but not in
+ * a survey. A global function, so that its many ways do not multiply with the caller's.
  */
 __noinline int gw_judge(u64 command, u32 nsid, u32 cdw10, u32 cdw11, u32 cdw13)
 {
@@ -123,6 +124,7 @@ __noinline int gw_judge(u64 command, u32 nsid, u32 cdw10, u32 cdw11, u32 cdw13)
 		.nsid = nsid,
 		.cdw10 = cdw10,
 		.cdw11 = cdw11,
+		.cdw12 = (u32)(command >> 32),
 		.cdw13 = cdw13,
 	};
 	enum gw_nvme_effect effect;
@@ -138,7 +140,7 @@ __noinline int gw_judge(u64 command, u32 nsid, u32 cdw10, u32 cdw11, u32 cdw13)
 	if ((command & COMMAND_SURVEYED) != 0)
 		return effect;
 	if (why == GW_STATE_UNKNOWN_COMMAND)
-		note_unknown(command);
+		note_unknown((u32)command);
 	if (why != 0)
 		raise(why);
 	return effect;
@@ -148,8 +150,8 @@ static __always_inline void judge(struct attempt *attempt)
 {
 	const struct gw_nvme_sqe *const sqe = &attempt->sqe;
 
-	attempt->effect = gw_judge(sqe->opcode | (attempt->is_admin ? GW_COMMAND_ADMIN : 0),
-				   sqe->nsid, sqe->cdw10, sqe->cdw11, sqe->cdw13);
+	attempt->effect = gw_judge(sqe->opcode | (attempt->is_admin ? GW_COMMAND_ADMIN : 0) |
+				   (u64)sqe->cdw12 << 32, sqe->nsid, sqe->cdw10, sqe->cdw11, sqe->cdw13);
 }
 
 static __always_inline u64 sector_of(u64 block)
@@ -546,8 +548,8 @@ __hidden bool gw_may_change(struct request *rq)
 
 	if (bpf_probe_read_kernel(&sqe, sizeof(sqe), BPF_CORE_READ(driver_data(rq), cmd)) != 0)
 		return true;
-	effect = gw_judge(sqe.opcode | queue | COMMAND_SURVEYED, sqe.nsid, sqe.cdw10, sqe.cdw11,
-			  sqe.cdw13);
+	effect = gw_judge(sqe.opcode | queue | COMMAND_SURVEYED | (u64)sqe.cdw12 << 32, sqe.nsid,
+			  sqe.cdw10, sqe.cdw11, sqe.cdw13);
 	if (effect != GW_NVME_CHANGES_RANGE)
 		return effect != GW_NVME_CHANGES_NOTHING;
 	extent = extent_of_blocks(gw_nvme_first(&sqe), gw_nvme_count(&sqe));

@@ -92,6 +92,8 @@ enum gw_nvme_admin_opcode {
 
 /* Dataset Management, command dword 11 */
 #define GW_NVME_DSM_DEALLOCATE 0x4u
+/* Write Zeroes, command dword 12: the whole namespace, whatever range is named (NSZ) */
+#define GW_NVME_ZEROES_NAMESPACE 0x800000u
 /* Zone Management Send, command dword 13 */
 #define GW_NVME_ZONE_ACTION 0xffu
 #define GW_NVME_ZONE_CLOSE 0x01u
@@ -178,8 +180,11 @@ static inline enum gw_nvme_effect gw_nvme_zone_effect(const struct gw_nvme_sqe *
 static inline enum gw_nvme_effect gw_nvme_io_effect(const struct gw_nvme_sqe *sqe, gw_u64 *why)
 {
 	switch (sqe->opcode) {
-	case GW_NVME_WRITE:
 	case GW_NVME_WRITE_ZEROES:
+		if ((sqe->cdw12 & GW_NVME_ZEROES_NAMESPACE) != 0)
+			break;
+		return GW_NVME_CHANGES_RANGE;
+	case GW_NVME_WRITE:
 	case GW_NVME_WRITE_UNCORRECTABLE:
 		return GW_NVME_CHANGES_RANGE;
 	case GW_NVME_DATASET_MANAGEMENT:

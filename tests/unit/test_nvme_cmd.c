@@ -89,6 +89,22 @@ Test(nvme_cmd, a_range_is_where_the_command_says)
 	cr_expect_eq(gw_nvme_count(&sqe), 1);
 }
 
+Test(nvme_cmd, zeroes_of_the_namespace_are_no_range)
+{
+	struct gw_nvme_sqe sqe = command(0x08);
+	gw_u64 why = 0;
+
+	sqe.cdw12 = 0xff7f0007;		/* all control bits but this one */
+	cr_expect_eq(gw_nvme_io_effect(&sqe, &why), GW_NVME_CHANGES_RANGE);
+	cr_expect_eq(why, 0);
+	sqe.cdw12 = 0x00800007;
+	cr_expect_eq(gw_nvme_io_effect(&sqe, &why), GW_NVME_CHANGES_ALL);
+	cr_expect_neq(why & GW_STATE_WHOLE, 0);
+	/* In a write that bit is none of its own. */
+	sqe.opcode = 0x01;
+	cr_expect_eq(gw_nvme_io_effect(&sqe, &why), GW_NVME_CHANGES_RANGE);
+}
+
 Test(nvme_cmd, only_a_deallocating_dataset_management_changes_blocks)
 {
 	struct gw_nvme_sqe sqe = command(0x09);

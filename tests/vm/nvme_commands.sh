@@ -152,6 +152,7 @@ run "Write by ioctl, half a grain" row '5 2 = 44 8' ok $A nvme_write 44 8
 run "Write by ioctl on the character device" row '7 1' ok $A nvme_write_ng 56 8
 run "Write by io_uring passthrough" row '6000 64' ok $A uring_passthrough 6000 64
 run "Write Zeroes by ioctl" row '300 4' ok $A nvme_zeroes 2400 32
+run "Write Zeroes of the whole namespace" row 'whole Write Zeroes' any $A io_passthru -o 8 --cdw12=0x800007
 run "Dataset Management, three ranges" row '16 1, 64 5, 256 1 = 128 8, 512 33, 2048 1' ok $A nvme_dsm -n 1 -d -s 128,512,2048 -b 8,33,1
 run "Dataset Management, 16 KiB in all" row '1000 1, 30000 4 = 8000 1, 240000 32' ok $A nvme_dsm -n 1 -d -s 240000,8000 -b 32,1
 run "Dataset Management, hints only" row none any $A nvme_dsm -n 1 -r -s 128 -b 8
