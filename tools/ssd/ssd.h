@@ -421,7 +421,7 @@ int gw_subsys_create(struct gw_subsys *ss, uint32_t nsid, uint64_t bytes, uint8_
 void gw_subsys_delete(struct gw_subsys *ss, uint32_t nsid);
 /* Writes the description of what is kept: namespaces, saved features. ns_lock is held for writing. */
 int gw_subsys_save(struct gw_subsys *ss, struct gw_diag *diag);
-/* A power cut: caches are lost, controllers are reset. Return: sectors lost. */
+/* A power cut, as far as media go: what the caches hold is lost. Controllers go on. Return: sectors lost. */
 uint64_t gw_subsys_power_cut(struct gw_subsys *ss, uint64_t torn_seed);
 /* ns_lock is held. Return: NULL: no such namespace, or not attached to c (NULL: to anyone). */
 struct gw_ns *gw_subsys_find(struct gw_subsys *ss, const struct gw_ctrl *c, uint32_t nsid);
