@@ -64,6 +64,14 @@ static int read_stand(struct gw_job *job, struct stand *stand)
 {
 	int err = gw_journal_read_state(job->state_dir, &stand->state, &job->diag);
 
+	/* Killed before the journal was made, or the directory is not what it was. */
+	if (err == -ENOENT) {
+		gw_diag_clear(&job->diag);
+		return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, err,
+			"there is no journal in %s: if nothing that was there is missing, migration %s died "
+			"before it had begun, and nothing was copied: `godwit cleanup %s`, then start it anew",
+			job->state_dir, job->name, job->name);
+	}
 	if (err < 0)
 		return err;
 	err = gw_journal_each(job->state_dir, see_record, stand, NULL, &job->diag);

@@ -389,6 +389,8 @@ int gw_job_set_up(struct gw_job *job, const struct gw_migration_config *config)
 		err = gw_job_init_geom(job);
 	if (err >= 0)
 		err = gw_state_create(job, config);
+	if (err >= 0)
+		gw_fault_point("state-made");
 	/* Before there is much memory, or another thread: its watchdog would have a copy. */
 	if (err >= 0)
 		err = gw_job_open_throttling(job, true);

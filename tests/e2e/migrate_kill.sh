@@ -127,7 +127,7 @@ if ! needs_bpf; then
 	exit 0
 fi
 echo "# seed $SEED"
-STEPS=(journal-made started track-started pending-set tracking-recorded batch-flushed batch-recorded
+STEPS=(state-made journal-made started track-started pending-set tracking-recorded batch-flushed batch-recorded
 	round-copied quiescing-recorded quiesced drained last-copied flushed committing committed
 	switched resumed ended)
 MOVES=(move-loaded move-stored move-cleared take-stored take-cleared take-live-cleared)
