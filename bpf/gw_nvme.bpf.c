@@ -616,6 +616,9 @@ int gw_survey(struct gw_bpf_survey *found)
 		paths.at = BPF_CORE_READ(head, list.next);
 		paths.end = (void *)head + bpf_core_field_offset(struct nvme_ns_head, list);
 		bpf_loop(PATHS_MAX, survey_path, &paths, 0);
+		/* More paths than that, or a list that changed under it. */
+		if (paths.at != paths.end)
+			paths.survey.is_lost = true;
 	}
 	tell(found, &paths.survey);
 	return 0;

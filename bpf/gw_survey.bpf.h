@@ -55,7 +55,8 @@ static long survey_tag(u32 tag, void *context)
 	struct request *rq = NULL;
 	struct gw_bpf_slot *slot;
 
-	bpf_probe_read_kernel(&rq, sizeof(rq), survey->requests + tag);
+	if (bpf_probe_read_kernel(&rq, sizeof(rq), survey->requests + tag) != 0)
+		survey->is_lost = true;
 	if (rq == NULL ||
 	    BPF_CORE_READ(rq, state) != bpf_core_enum_value(enum mq_rq_state, MQ_RQ_IN_FLIGHT) ||
 	    BPF_CORE_READ(rq, q) != survey->queue ||
@@ -76,7 +77,9 @@ static long survey_hw_queue(u32 number, void *context)
 	struct blk_mq_tags *tags = NULL;
 	u32 count;
 
-	bpf_probe_read_kernel(&tags, sizeof(tags), all + number);
+	/* A hardware queue that no CPU uses has none. */
+	if (bpf_probe_read_kernel(&tags, sizeof(tags), all + number) != 0)
+		survey->is_lost = true;
 	if (tags == NULL)
 		return 0;
 	survey->hw_queue = number;
