@@ -140,6 +140,8 @@ struct gw_job {
 
 /* ---- settings.c ---- */
 
+/* Bitmaps of the whole device that this takes: --verify=after tracks the target, with three of its own. */
+uint32_t gw_settings_bitmaps(enum gw_migration_verify verify);
 void gw_settings_from_config(struct gw_settings *settings,
 			     const struct gw_migration_config *config);
 /* What was given anew for a continuation wins over what the journal says. */

@@ -167,12 +167,10 @@ static uint64_t needed_bytes(const struct gw_check *check, uint32_t buffers)
 {
 	const struct gw_migration_config *const config = check->config;
 	const uint64_t slab_bytes = gw_engine_slab_bytes(buffers, GW_RUN_BYTES_MAX, config->resync);
-	const uint32_t bitmaps = config->verify == GW_VERIFY_NO ? 3 :
-				 config->verify == GW_VERIFY_DURING ? 4 : 7;
 	uint64_t bytes = (slab_bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
 
-	bytes += check->geom.words * 8 * bitmaps + gw_engine_bytes(buffers) +
-		 gw_control_server_bytes();
+	bytes += check->geom.words * 8 * gw_settings_bitmaps(config->verify) +
+		 gw_engine_bytes(buffers) + gw_control_server_bytes();
 	if (config->track != GW_TRACK_NONE)
 		bytes += gw_heat_bytes(check->geom.size_grains);
 	if (((check->has & GW_NEEDS_SOURCE) != 0 && check->source->nvme.is_namespace) ||

@@ -50,6 +50,11 @@ static void move_deadline(struct gw_settings *settings)
 			deadline_ns(settings, settings->handoff == GW_HANDOFF_EXEC);
 }
 
+uint32_t gw_settings_bitmaps(enum gw_migration_verify verify)
+{
+	return verify == GW_VERIFY_NO ? 3 : verify == GW_VERIFY_DURING ? 4 : 7;
+}
+
 void gw_settings_from_config(struct gw_settings *settings,
 				 const struct gw_migration_config *config)
 {

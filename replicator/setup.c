@@ -106,9 +106,7 @@ static void announce_memory(struct gw_job *job)
 		control[GW_UNIT_TEXT_BYTES], latencies[GW_UNIT_TEXT_BYTES],
 		heat[GW_UNIT_TEXT_BYTES], engine[GW_UNIT_TEXT_BYTES],
 		ring[GW_UNIT_TEXT_BYTES], events[GW_UNIT_TEXT_BYTES + 16] = "";
-	/* --verify=after tracks the target, with three of its own. */
-	const uint32_t count = job->settings.verify == GW_VERIFY_NO ? 3 :
-			       job->settings.verify == GW_VERIFY_DURING ? 4 : 7;
+	const uint32_t count = gw_settings_bitmaps(job->settings.verify);
 	const uint64_t bitmap_bytes = job->geom.words * 8 *
 				      (count + (job->vacant.size_grains != 0));
 	const uint64_t heat_bytes = job->heat.size_grains == 0 ? 0 :
