@@ -35,7 +35,7 @@ void gw_fault_point(const char *name)
 		return;
 	passed++;
 	if (passed >= (colon != NULL ? strtoul(colon + 1, NULL, 10) : 1))
-		kill(getpid(), SIGKILL);
+		kill(getpid(), getenv("GODWIT_KILL_STOPS") != NULL ? SIGSTOP : SIGKILL);
 }
 #else
 typedef int gw_fault_translation_unit_is_not_empty;

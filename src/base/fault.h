@@ -5,6 +5,8 @@
  * GODWIT_KILL_AT=NAME[:N] in the environment kills at the Nth passing
  * (default 1) of the point NAME; GODWIT_KILL_AT=any:N at the Nth of all.
  * GODWIT_KILL_AT=FIRST,NAME[:N] counts only from the first passing of FIRST on.
+ * With GODWIT_KILL_STOPS set it stops there instead (SIGSTOP), for tests that
+ * have more to do before they kill it.
  */
 #ifndef GW_FAULT_H
 #define GW_FAULT_H

@@ -23,9 +23,9 @@ has_no_leftovers() {
 	page=$(page_of "$1")
 	# Only those that a paragraph of their own describes; others may be those of another page.
 	for option in $(grep '^\*-' "$page" | grep -o -- '\*--[a-z-]*\*' | tr -d '*' | sort -u); do
-		verbs | while read -r verb; do
+		grep -qx -- "${option#--}" <<< "$(verbs | while read -r verb; do
 			[ "${verb%% *}" != "${1%% *}" ] || options_of "$verb"
-		done | grep -qx -- "${option#--}" || { echo "$page tells of $option"; bad=1; }
+		done)" || { echo "$page tells of $option"; bad=1; }
 	done
 	return $bad
 }
@@ -40,7 +40,7 @@ is_completed() {
 	local option bad=0 words
 	read -ra words <<< "$1"
 	for option in $(options_of "$1"); do
-		complete_words godwit "${words[@]}" "--$option" | grep -qx -- "--$option" ||
+		grep -qx -- "--$option" <<< "$(complete_words godwit "${words[@]}" "--$option")" ||
 			{ echo "--$option is not offered"; bad=1; }
 	done
 	return $bad

@@ -61,7 +61,7 @@ plain() {
 dumb_is_plain() {
 	on 80 env TERM=dumb "${slow[@]}" || return 1
 	# The terminal itself makes CR LF of a line's end.
-	! sed 's/\r$//' "$SCRATCH/err" | grep -q "[$escape"$'\r]'
+	! grep -q "[$escape"$'\r]' <<< "$(sed 's/\r$//' "$SCRATCH/err")"
 }
 
 few_plain_lines() {

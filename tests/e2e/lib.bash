@@ -116,6 +116,22 @@ expect() {
 	return 1
 }
 
+is_stopped() { grep -q '^State:.T' "/proc/$1/status"; }
+
+# dead_with_watchdog STEP COMMAND...: as a service manager ends it: godwit comes to STEP, and both die.
+dead_with_watchdog() {
+	local pid child watchdog=
+	GODWIT_KILL_STOPS=1 GODWIT_KILL_AT=$1 "${@:2}" >"$SCRATCH/out" 2>"$SCRATCH/err" &
+	pid=$!
+	wait_for 60 is_stopped $pid || { echo "# $1 was not reached"; kill -KILL $pid; return 1; }
+	for child in $(cat /proc/$pid/task/*/children); do
+		[ "$(cat "/proc/$child/comm")" = godwit-watchdog ] && watchdog=$child
+	done
+	kill -KILL $watchdog $pid
+	expect 137 wait $pid || return 1
+	[ -n "$watchdog" ] || { echo "# there is no watchdog"; return 1; }
+}
+
 # said PATTERN: the last migration wrote it to stderr or stdout.
 said() {
 	grep -Eqi -- "$1" "$SCRATCH/err" "$SCRATCH/out" && return 0

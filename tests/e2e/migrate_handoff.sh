@@ -85,46 +85,9 @@ dead_after() {
 		[ "$first" = "$(sha256sum <"$SCRATCH/source.img")" ]
 }
 
-# Stops the watchdog of process $1 as soon as it is on duty.
-stop_watchdog() {
-	python3 - "$1" <<-'PY'
-		import os, signal, sys, time
-		parent = sys.argv[1]
-		end = time.monotonic() + 30
-		while time.monotonic() < end:
-		    try:
-		        children = open(f"/proc/{parent}/task/{parent}/children").read().split()
-		    except OSError:
-		        sys.exit(1)
-		    for child in children:
-		        if open(f"/proc/{child}/comm").read().strip() == "godwit-watchdog":
-		            time.sleep(0.002)
-		            os.kill(int(child), signal.SIGSTOP)
-		            print(child)
-		            sys.exit(0)
-		sys.exit(1)
-	PY
-}
-
-# As a service manager does it: godwit dies at a step, and its watchdog with it.
 group_dead() {
-	local pid watchdog
-	begin || return 1
-	for _ in 1 2 3 4 5 6; do
-		GODWIT_KILL_AT=$1 "$GODWIT_FAULT" migrate "$S" "$T" --name "$NAME" --overwrite \
-			--state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" >"$SCRATCH/out" 2>"$SCRATCH/err" &
-		pid=$!
-		watchdog=$(stop_watchdog $pid)
-		wait $pid
-		[ $? = 137 ] && [ -n "$watchdog" ] && grep -q '^State:.T' "/proc/$watchdog/status" && break
-		# It was quicker than we, or stopped before it was ready.
-		[ -n "$watchdog" ] && kill -CONT "$watchdog" 2>/dev/null
-		goes_on || return 1
-		cleanup || return 1
-		watchdog=
-	done
-	[ -n "$watchdog" ] || { echo "# the watchdog was never caught"; return 1; }
-	kill -KILL "$watchdog"
+	begin && dead_with_watchdog "$1" "$GODWIT_FAULT" migrate "$S" "$T" --name "$NAME" \
+		--state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run"
 }
 
 stays_stopped() {

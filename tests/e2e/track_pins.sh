@@ -32,7 +32,7 @@ taken() {
 
 gone() {
 	[ ! -e "$DIR" ] || { echo "# still there: $(ls "$DIR")"; return 1; }
-	! bpftool prog show 2>/dev/null | grep -q 'name gw_.*pids.*trackctl'
+	! grep -q 'name gw_.*pids.*trackctl' <<< "$(bpftool prog show 2>/dev/null)"
 }
 
 # The starter has ended already; others mark, take and stop.
@@ -44,7 +44,7 @@ outlives() {
 	taken "" || return 1
 	write_grain "$LOOP" 8
 	taken "8 1," || return 1
-	"$TRACKCTL" list | grep -qxF "$TRACKED" || return 1
+	grep -qxF "$TRACKED" <<< "$("$TRACKCTL" list)" || return 1
 	"$TRACKCTL" stop "$TRACKED" || return 1
 	gone
 }
@@ -137,7 +137,7 @@ bad_names() {
 }
 
 no_self_test() {
-	! losetup -a | grep -q 'godwit self-test'
+	! grep -q 'godwit self-test' <<< "$(losetup -a)"
 }
 
 self_test() {

@@ -56,9 +56,9 @@ maps() {
 	local table
 	table=$(dmsetup table data)
 	[ "$table" = "$(table_on "$1")" ] || { echo "# its table is: ${table//$'\n'/; }"; return 1; }
-	dmsetup info data | grep -q '^State: *ACTIVE' || { echo "# it is suspended"; return 1; }
-	! dmsetup info data | grep -q INACTIVE || { echo "# a table is loaded"; return 1; }
-	! dmsetup ls | grep -q godwit || { echo "# the device for the try is left"; return 1; }
+	grep -q '^State: *ACTIVE' <<< "$(dmsetup info data)" || { echo "# it is suspended"; return 1; }
+	! grep -q INACTIVE <<< "$(dmsetup info data)" || { echo "# a table is loaded"; return 1; }
+	! grep -q godwit <<< "$(dmsetup ls)" || { echo "# the device for the try is left"; return 1; }
 }
 
 # The writer's records, read from the drive that the device maps now.
@@ -101,33 +101,12 @@ dead_after() {
 	return $result
 }
 
-watchdog_of() {
-	local pid
-	for pid in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
-		[ "$(cat "/proc/$pid/comm" 2>/dev/null)" = godwit-watchdog ] && echo "$pid" && return
-	done
-	return 1
-}
-
-# group_dead STEP NUMBERS: godwit dies at the step, its watchdog before; cleanup has the last word.
+# group_dead STEP NUMBERS: godwit dies at the step, and its watchdog; cleanup has the last word.
 group_dead() {
-	local pid watchdog='' result
-	begin || { end; return 1; }
-	GODWIT_KILL_AT=$1 swap "$GODWIT_FAULT" &
-	pid=$!
-	while kill -0 $pid 2>/dev/null; do
-		for child in $pid $(cat /proc/$pid/task/$pid/children 2>/dev/null); do
-			watchdog=$(watchdog_of "$child") && break 2
-		done
-	done
-	[ -z "$watchdog" ] || kill -STOP "$watchdog"
-	wait $pid
-	result=$?
-	[ -z "$watchdog" ] || kill -KILL "$watchdog"
-	[ -n "$watchdog" ] || { echo "# no watchdog was seen"; end; return 1; }
-	[ $result = 137 ] || { echo "# exit code $result"; end; return 1; }
-	cleanup && maps "$2" && goes_on && cleanup && maps "$2" && goes_on && nothing_left && holds_all
-	result=$?
+	begin && dead_with_watchdog "$1" "$GODWIT_FAULT" migrate $S $T --handoff dm:data --name $NAME \
+		--overwrite --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" &&
+		cleanup && maps "$2" && goes_on && cleanup && maps "$2" && goes_on && nothing_left && holds_all
+	local result=$?
 	end
 	return $result
 }

@@ -11,7 +11,7 @@ GRAIN=4096 SECTORS=$((40 << 11))
 SOURCE=/dev/mapper/source TARGET=/dev/mapper/target
 
 modprobe dm-log-writes 2>/dev/null
-dmsetup targets | grep -q '^log-writes' || { echo "this kernel has no dm-log-writes"; exit 77; }
+grep -q '^log-writes' <<< "$(dmsetup targets)" || { echo "this kernel has no dm-log-writes"; exit 77; }
 
 begin() {
 	blkdiscard -f /dev/lab/b
