@@ -24,6 +24,8 @@
 #define SETTLE_NS (40 * GW_NS_PER_MS)	/* after a cut: what was queued before it still ends */
 #define LEDGER_NS (5 * GW_NS_PER_S)
 #define BUDGET_PART 0.9			/* of what may be slow is given away */
+#define SPARE_PART 0.5
+#define SPARE_STEPS 4
 #define USED_NS (200 * GW_NS_PER_MS)	/* a copier that gets faster shows within this, ... */
 #define UNUSED_NS GW_NS_PER_S		/* ... one that gets slower within this: it may have stood in a queue */
 #define CANNOT_NS (2 * GW_NS_PER_S)
@@ -299,16 +301,22 @@ static bool is_good(const struct gw_guard *guard)
 	return true;
 }
 
-static bool is_over_budget(const struct gw_guard *guard)
+/* More than this part of what may be was slow in the last seconds. */
+static bool is_over(const struct gw_guard *guard, double part)
 {
 	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++) {
 		const struct gw_guard_share *const ledger = &guard->ledger[kind];
 
 		if (ledger->ios >= gw_guard_ios_min(guard->allowed_ppm) &&
-		    ledger->above > expected_of(guard, kind, ledger->ios, BUDGET_PART))
+		    ledger->above > expected_of(guard, kind, ledger->ios, part))
 			return true;
 	}
 	return false;
+}
+
+static bool is_over_budget(const struct gw_guard *guard)
+{
+	return is_over(guard, BUDGET_PART);
 }
 
 /* Each kind that comes at all has come so often. */
@@ -367,6 +375,24 @@ static double within(double value, double least, double most)
 	return value < least ? least : value > most ? most : value;
 }
 
+/*
+ * Up to where the rate is doubled after a cut from this one. A cut that was deeper than half is
+ * made up for at once. As long as the budget is kept the whole rate comes back: a hiccup
+ * would else cost as much as a rate that is too high, which overdraws the budget when it does it again.
+ */
+static uint64_t knee_after_cut(const struct gw_guard *guard, double rate_before)
+{
+	double knee = (double)guard->rate_bytes_per_s;
+
+	if (knee < rate_before / 2)
+		knee = rate_before / 2;
+	if (is_over_budget(guard))
+		return (uint64_t)knee;
+	if (knee < rate_before)
+		knee = rate_before;
+	return knee < (double)guard->knee_bytes_per_s ? guard->knee_bytes_per_s : (uint64_t)knee;
+}
+
 /* Keeps the part of the rate that would have made as many slow as may be, within bounds. */
 static enum gw_guard_step cut(struct gw_guard *guard, const struct gw_guard_share *shares,
 			      int kind, double least, double most)
@@ -388,9 +414,7 @@ static enum gw_guard_step cut(struct gw_guard *guard, const struct gw_guard_shar
 	guard->cannot = guard->cannot || (guard->slow_at_floor_ns != 0 &&
 					  now_ns - guard->slow_at_floor_ns >= CANNOT_NS);
 	set_rate(guard, rate * keep);
-	/* A cut that was deeper than half is made up for at once. */
-	guard->knee_bytes_per_s = rate / 2 > (double)guard->rate_bytes_per_s ?
-				  (uint64_t)(rate / 2) : guard->rate_bytes_per_s;
+	guard->knee_bytes_per_s = knee_after_cut(guard, rate);
 	guard->settled_ns = now_ns + SETTLE_NS;
 	guard->counts.cuts++;
 	begin_anew(guard, now_ns);
@@ -409,6 +433,9 @@ static enum gw_guard_step raise_rate(struct gw_guard *guard)
 	step = (double)guard->knee_bytes_per_s / STEPS_OF_A_KNEE;
 	if (step < (double)STEP_BYTES_PER_S_MIN)
 		step = (double)STEP_BYTES_PER_S_MIN;
+	/* That far from too much: what was found at the knee is no longer so. */
+	if (!is_over(guard, SPARE_PART) && step < rate / SPARE_STEPS)
+		step = rate / SPARE_STEPS;
 	if (is_doubling(guard))
 		step = rate;
 	set_rate(guard, rate + step);

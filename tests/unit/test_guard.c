@@ -153,6 +153,20 @@ Test(guard, a_hiccup_now_and_then_does_not_hold_it_back)
 	cr_expect(copied_mib > 60 * 512, "%" PRIu64 " MiB", copied_mib);
 }
 
+/* An alarm that the budget can bear: the rate is cut, and soon is what it was. */
+Test(guard, a_hiccup_costs_the_rate_for_a_moment)
+{
+	struct fixture f = start(MIB, 512 * MIB);
+
+	grow_to(&f, 512 * MIB);
+	for (int i = 0; i < 250; i++)
+		feed(&f, 100, 0, 100, 0);
+	feed(&f, 100, 30, 100, 30);
+	cr_assert(feed(&f, 100, 30, 100, 30) == GW_GUARD_CUT);
+	cr_expect(f.guard.rate_bytes_per_s <= 128 * MIB);
+	cr_expect(grow_to(&f, 512 * MIB) < GW_NS_PER_S);
+}
+
 /* What is above twice the knee shows that it was none. */
 Test(guard, it_grows_faster_where_nobody_is_hurt)
 {
