@@ -7,6 +7,7 @@
 cd "$(dirname "$0")/../.." || exit 2
 . tests/e2e/lib.bash
 TRACKCTL=$PWD/build/e2e/trackctl
+WRITER=$PWD/build/demo-writer
 NAME=nvme
 
 # fill DEVICE MIB
@@ -35,6 +36,20 @@ under() {
 	said 'does not report allocated blocks' || return 1	# QEMU's model: it was asked, and all is read
 	grep -q nvme <<< "$("$GODWIT" report "$SCRATCH/state")" || { echo "# it was not tracked by nvme"; return 1; }
 	fio_on "$target" --direct=1 --ioengine=io_uring --verify_only || { tail -n 5 "$SCRATCH/fio.out"; return 1; }
+}
+
+# Every record that the file system has acknowledged is on the target.
+frozen() {
+	mkfs.ext4 -qF /dev/lab/a && mount_at m /dev/lab/a && mkdir "$SCRATCH/m/w" || return 1
+	background "$WRITER" --run "$SCRATCH/m/w" "$SCRATCH/acks" >"$SCRATCH/writer" 2>&1
+	wait_for 20 test -s "$SCRATCH/acks" || return 1
+	expect 0 migrate /dev/lab/a /dev/lab/b --handoff freeze --downtime-limit 10s --verify --overwrite || return 1
+	wait "$BACKGROUND" 2>/dev/null
+	umount "$SCRATCH/m"
+	mount_at t /dev/lab/b && "$WRITER" --check "$SCRATCH/t/w" "$SCRATCH/acks" >"$SCRATCH/check" 2>&1 ||
+		{ sed 's/^/# /' "$SCRATCH/check"; return 1; }
+	umount "$SCRATCH/t" && e2fsck -fn /dev/lab/b >"$SCRATCH/fsck" 2>&1 || { sed 's/^/# /' "$SCRATCH/fsck"; return 1; }
+	grep -q nvme <<< "$("$GODWIT" report "$SCRATCH/state")" && nothing_left
 }
 
 killed_and_continued() {
@@ -101,5 +116,6 @@ run "a start on an idle multipath head" start_surveys /dev/lab/m
 run "slow drive: what was copied too early is marked again" slow_drive
 run "under io_uring passthrough" under by_passthrough /dev/lab/a /dev/lab/b
 run "a multipath head" under by_block /dev/lab/m /dev/lab/b
+run "live ext4, freeze" frozen
 run "SIGKILL, writes, --continue" killed_and_continued
 exit $FAILED
