@@ -3,7 +3,7 @@
 # shellcheck disable=SC2317	# functions are called through run()
 #
 # The main job with the source `nvme` while drives misbehave: controllers are reset, paths of a
-# multipath head in turn, the target is pulled out, or the source.
+# multipath head in turn, commands time out, the target is pulled out, or the source.
 cd "$(dirname "$0")/../.." || exit 2
 . tests/e2e/lib.bash
 NAME=nvme
@@ -46,6 +46,52 @@ through_resets() {
 		by_block /dev/lab/b --verify_only
 }
 
+# 400 writes to a drive that does 100 a second, each with a second's time: they are aborted, the controller
+# is reset, they are sent again. Once the source is tracked, until something has timed out.
+timeouts_so_far() { dmesg | grep -c 'nvme.*timeout'; }
+impatient_writer() {
+	local round before status=1
+	before=$(timeouts_so_far)
+	wait_for 120 test -e "/sys/fs/bpf/godwit/$NAME/header" &&
+		for round in 1 2 3 4 5; do
+			by_block "$SLOW" --do_verify=0 --iodepth=400 --size=1600K || break
+			[ "$(timeouts_so_far)" = "$before" ] || { status=0; break; }
+		done
+	[ $status = 0 ] || tail -n 5 "$SCRATCH/fio.out"
+	echo "# the writer is done in round $round"
+	touch "$SCRATCH/written"
+	return $status
+}
+timeouts_on() {
+	local writer
+	fill $SLOW 32
+	background impatient_writer
+	writer=$BACKGROUND
+	expect 0 migrate $SLOW /dev/lab/b --handoff exec --exec-quiesce "until [ -e $SCRATCH/written ]; do sleep 0.05; done" \
+		--exec-timeout 120s --quiesce-deadline 150s --verify --overwrite || return 1
+	wait "$writer" || { echo "# the writer failed, or nothing timed out"; return 1; }
+	same $SLOW /dev/lab/b 67108864 && nothing_left && said '.source.: no answer in time to Write' || return 1
+	by_block /dev/lab/b --size=1600K --verify_only || { tail -n 5 "$SCRATCH/fio.out"; return 1; }
+	"$GODWIT" events "$SCRATCH/state" --kind timeouts >"$SCRATCH/events" &&
+		grep -q 'source  no answer in time to Write: NSID' "$SCRATCH/events" && return
+	echo "# the event log tells of no timeout"
+	return 1
+}
+SLOW=/dev/lab/slow
+through_timeouts() {
+	local queue retries=/sys/module/nvme_core/parameters/max_retries patience tries result
+	queue=/sys/block/$(basename "$(realpath $SLOW)")/queue
+	patience=$(cat "$queue/io_timeout") tries=$(cat $retries)
+	echo 1000 >"$queue/io_timeout"
+	# The drive counts each attempt: what is sent again has to wait for it.
+	echo 255 >$retries
+	timeouts_on
+	result=$?
+	echo "$patience" >"$queue/io_timeout"
+	echo "$tries" >$retries
+	return $result
+}
+
 # The source goes on; what it is told is that the target failed.
 target_pulled_out() {
 	local controller status
@@ -83,6 +129,7 @@ source_pulled_out() {
 
 run "through resets" through_resets /dev/lab/a /dev/lab/a.ctrl
 run "through resets of both paths in turn" through_resets /dev/lab/m /dev/lab/m.ctrl /dev/lab/m.ctrl2
+run "through timeouts of the source" through_timeouts
 run "the target is pulled out" target_pulled_out
 run "the source is pulled out" source_pulled_out
 exit $FAILED
