@@ -192,7 +192,7 @@ needs_bpf() {
 # run NAME FUNCTION [ARGS]: one test in fresh scratch space. SKIP, when set, is the reason for a skip.
 # With GW_ONLY=REGEX only tests whose names match it; the others are left out without a word.
 run() {
-	local name=$1 log result
+	local name=$1 log result started_s=$SECONDS
 	[[ $name =~ ${GW_ONLY:-} ]] || return 0
 	shift
 	SKIP=
@@ -209,5 +209,6 @@ run() {
 		sed 's/^\([^#]\)/# \1/' "$log"
 		echo "not ok - $name"
 	fi
+	echo "# $((SECONDS - started_s)) s"
 	scratch_end
 }
