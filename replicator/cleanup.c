@@ -4,6 +4,7 @@
  * first the source is given back (no commit record) or shut down (commit
  * record), then pins, digests and the run file go. The journal stays.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,19 +16,53 @@
 #include "preflight.h"
 #include "statefiles.h"
 
+static struct json_object *done_by_hand(void)
+{
+	struct json_object *const payload = json_object_new_object();
+
+	gw_json_put_string(payload, "what", "by hand: the hand-off's commands were not run");
+	return payload;
+}
+
+static bool has_commands(const struct gw_journal_state *state)
+{
+	const char *const handoff = gw_json_string(state->started, "handoff");
+
+	return handoff != NULL && strcmp(handoff, "exec") == 0;
+}
+
+/* The user answers for what the commands would have done. */
+static int skip_commands(struct gw_job *job, const struct gw_journal_state *state)
+{
+	if (!has_commands(state))
+		return gw_fail_exit(&job->diag, GW_EXIT_CANNOT, -EINVAL,
+			"%s does not hand off by commands (exec): leave --skip-commands away",
+			job->name);
+	gw_say(&job->diag, GW_NOTE, state->has_commit ?
+	       "%s was committed: only the target may run; no command is run, you have seen to it" :
+	       "%s was not committed: the source goes on; no command is run, you have seen to it",
+	       job->name);
+	return gw_journal_append(job->journal, GW_RECORD_RESUMED, done_by_hand(), &job->diag);
+}
+
 /* From the journal: thaw, or shut down and thaw; nothing if nothing was stopped. */
-static int settle_source(struct gw_job *job, const struct gw_journal_state *state)
+static int settle_source(struct gw_job *job, const struct gw_journal_state *state, bool skips)
 {
 	const char *const recovery = gw_json_string(state->quiescing, "recovery");
 	int err;
 
 	if (!state->has_quiescing && !(state->has_commit && !state->has_resumed))
 		return 0;
+	if (skips)
+		return skip_commands(job, state);
 	if (recovery == NULL)
 		return gw_fail_exit(&job->diag, GW_EXIT_UNCLEAR, -EBADMSG,
 			"%s/" GW_JOURNAL_FILE " does not say how the source was quiesced; look at "
 			"the source's mounts yourself", job->state_dir);
 	err = gw_handoff_recover(recovery, state->has_commit, &job->diag);
+	if (err < 0 && has_commands(state))
+		gw_say(&job->diag, GW_NOTE, "mend the command and repeat this, or do by hand what it "
+		       "should and run `godwit cleanup %s --skip-commands`", job->name);
 	if (err < 0)
 		return err;
 	gw_say(&job->diag, GW_NOTE, state->has_commit ?
@@ -68,7 +103,7 @@ static void forget_run_files(struct gw_job *job)
 	gw_state_forget(job->name, job->run_dir);
 }
 
-static int clean(struct gw_job *job)
+static int clean(struct gw_job *job, bool skips)
 {
 	struct gw_journal_state state = { 0 };
 	int err = gw_journal_read_state(job->state_dir, &state, &job->diag);
@@ -86,7 +121,7 @@ static int clean(struct gw_job *job)
 	if (err >= 0 && job->journal != NULL)
 		err = gw_job_recover_throttling(job, state.throttled);
 	if (err >= 0 && job->journal != NULL)
-		err = settle_source(job, &state);
+		err = settle_source(job, &state, skips);
 	if (err >= 0 && job->journal != NULL && state.has_started && !state.has_ended)
 		err = record_cleaned(job);
 	gw_journal_state_fini(&state);
@@ -166,7 +201,7 @@ static void pass_message(void *arg, enum gw_level level, const char *text)
 	pass_message_level(arg, level, text);
 }
 
-static int clean_one(const char *name, const char *state_dir, const char *run_dir,
+static int clean_one(const char *name, const char *state_dir, const char *run_dir, bool skips,
 		     const struct gw_migration_callbacks *callbacks)
 {
 	const struct gw_migration_config config = { .name = name, .state_dir = state_dir,
@@ -184,7 +219,7 @@ static int clean_one(const char *name, const char *state_dir, const char *run_di
 	else if (is_socket_only(job, &config) && gw_control_remove_stale(run_dir, name))
 		err = 0;
 	else if ((err = gw_state_open(job, &config)) >= 0)
-		err = clean(job);
+		err = clean(job, skips);
 	if (err >= 0)
 		gw_say(&job->diag, GW_NOTE, "%s: nothing is left but its journal", name);
 	else
@@ -210,16 +245,17 @@ static bool is_left_alone(const char *name, const char *run_dir,
 }
 
 int gw_migration_cleanup(const char *name, const char *state_dir, const char *run_dir,
-			 const struct gw_migration_callbacks *callbacks)
+			 bool skips, const struct gw_migration_callbacks *callbacks)
 {
 	struct gw_names *names;
 	int worst = GW_EXIT_DONE;
 
 	if (run_dir == NULL)
 		run_dir = GW_RUN_DIR;
+	assert(name != NULL || !skips);
 	gw_handoff_committed = gw_state_is_committed;
 	if (name != NULL)
-		return clean_one(name, state_dir, run_dir, callbacks);
+		return clean_one(name, state_dir, run_dir, skips, callbacks);
 	names = calloc(1, sizeof(*names));
 	if (names == NULL)
 		return GW_EXIT_IO;
@@ -228,7 +264,7 @@ int gw_migration_cleanup(const char *name, const char *state_dir, const char *ru
 		int exit_code = GW_EXIT_DONE;
 
 		if (!is_left_alone(names->name[i], run_dir, callbacks))
-			exit_code = clean_one(names->name[i], NULL, run_dir, callbacks);
+			exit_code = clean_one(names->name[i], NULL, run_dir, false, callbacks);
 		if (exit_code > worst)
 			worst = exit_code;
 	}

@@ -102,10 +102,11 @@ int gw_migration_continue(const struct gw_migration_config *config,
 /*
  * Removes what a dead migration left: thaws or shuts the source down as the
  * journal says, then pins and locks. name NULL: every dead one. A live one is left
- * alone (3). Safe to run twice.
+ * alone (3). Safe to run twice. skip_commands: those of a hand-off exec are not run, since the
+ * user has done by hand what they would; only with a name.
  */
 int gw_migration_cleanup(const char *name, const char *state_dir, const char *run_dir,
-			 const struct gw_migration_callbacks *callbacks);
+			 bool skip_commands, const struct gw_migration_callbacks *callbacks);
 
 #ifdef __cplusplus
 }

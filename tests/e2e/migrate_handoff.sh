@@ -249,6 +249,29 @@ switch_fails() {
 		cleanup
 }
 
+# The command itself is wrong, and cannot be mended: what it should do is done by hand.
+switch_by_hand() {
+	pair || return 1
+	expect 7 migrate "$S" "$T" --handoff exec --exec-quiesce "$(note)" \
+		--exec-switch "$(note); false" --exec-resume "$(note)" || return 1
+	expect 7 "$GODWIT" cleanup "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" \
+		2>"$SCRATCH/err" && said "by hand .*cleanup $NAME --skip-commands" &&
+		phases "quiesce migrate,switch migrate,switch cleanup" || return 1
+	expect 0 "$GODWIT" cleanup "$NAME" --skip-commands --state-dir "$SCRATCH/state" \
+		--run-dir "$SCRATCH/run" >"$SCRATCH/out" 2>"$SCRATCH/err" && said "only the target may run" &&
+		phases "quiesce migrate,switch migrate,switch cleanup" && nothing_left && cleanup &&
+		phases "quiesce migrate,switch migrate,switch cleanup"
+}
+
+# A freeze is not the user's to undo by a word.
+no_commands_to_skip() {
+	begin || return 1
+	GODWIT_KILL_AT=quiesced expect 137 migrate_with "$GODWIT_FAULT" || return 1
+	goes_on 2 && expect 3 "$GODWIT" cleanup "$NAME" --skip-commands --state-dir "$SCRATCH/state" \
+		--run-dir "$SCRATCH/run" 2>"$SCRATCH/err" && said "leave --skip-commands away" && cleanup &&
+		nothing_left && goes_on
+}
+
 abort_fails() {
 	pair || return 1
 	expect 7 migrate "$S" "$T" --handoff exec --exec-quiesce "$1" \
@@ -295,6 +318,8 @@ run "exec: environment of the commands" environment
 run "exec: quiesce fails" quiesce_fails
 run "exec: quiesce takes too long" quiesce_too_long
 run "exec: switch fails after the commit" switch_fails
+run "exec: the switch command is wrong: done by hand" switch_by_hand
+run "no commands to skip" no_commands_to_skip
 run "exec: quiesce fails, and abort fails: cleanup" abort_fails false
 run "exec: cancelled, and abort fails: cleanup" abort_fails "kill -INT \$PPID"
 run "exec: killed when quiesced" exec_dead quiesced "abort" \

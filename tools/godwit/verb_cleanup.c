@@ -6,6 +6,7 @@
 struct settings {
 	struct gw_common common;
 	const char *state_dir, *run_dir;
+	bool skip_commands;
 };
 
 static int run(const struct gw_call *call)
@@ -18,11 +19,19 @@ static int run(const struct gw_call *call)
 
 	if (name != NULL && !gw_options_is_name(name))
 		return gw_verb_usage_error(call, "\"%s\" is no name of a migration", name);
+	if (name == NULL && settings->skip_commands)
+		return gw_verb_usage_error(call, "--skip-commands needs the NAME of the migration that "
+					   "you have seen to by hand");
 	/* Not interruptible on purpose: half a clean-up is what it is there to end. */
-	return gw_migration_cleanup(name, settings->state_dir, settings->run_dir, &callbacks);
+	return gw_migration_cleanup(name, settings->state_dir, settings->run_dir,
+				    settings->skip_commands, &callbacks);
 }
 
 static const struct gw_option options[] = {
+	{ .name = "skip-commands", .kind = GW_OPTION_FLAG,
+	  .offset = offsetof(struct settings, skip_commands),
+	  .help = "do not run the commands of the hand-off exec: you have done by hand what they "
+		  "would" },
 	{ .name = "state-dir", .kind = GW_OPTION_STRING, .argument = "DIR",
 	  .offset = offsetof(struct settings, state_dir), .fallback = GW_STATE_DIR_DEFAULT "/NAME",
 	  .help = "where the migration's journal is" },
