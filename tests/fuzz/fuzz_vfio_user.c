@@ -53,6 +53,8 @@ static void set_up(void)
 	assert(gw_subsys_open(&ss, dir, &config, NULL) == 0);
 	for (int i = 0; i < CONTROLLERS; i++)
 		assert(gw_port_init(&port[i], gw_ctrl_create(&ss, NULL)) == 0);
+	/* As if there were a worker, so that doorbells execute; the other one's commands wait for work(). */
+	port[1].ctrl->has_thread = true;
 	memory_fd = memfd_create("guest", MFD_CLOEXEC);
 	assert(memory_fd >= 0);
 	assert(ftruncate(memory_fd, MEMORY_BYTES) == 0);
@@ -107,7 +109,7 @@ static void start_controller(struct gw_port *to)
 	gw_ctrl_write(c, NVME_REG_CC, 0x00460001, 4);
 	pthread_mutex_lock(&c->lock);
 	c->cq[1] = (struct gw_cq){ .is_live = true, .phase = true, .size = 64, .sqs = 1, .vector = 1,
-				   .has_interrupts = true, .base = IOVA + 0x3000 };
+				   .has_interrupts = true, .probe_in = 16, .base = IOVA + 0x3000 };
 	c->sq[1] = (struct gw_sq){ .is_live = true, .cqid = 1, .size = 64, .base = IOVA + 0x2000 };
 	pthread_mutex_unlock(&c->lock);
 }

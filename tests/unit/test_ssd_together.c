@@ -361,3 +361,103 @@ Test(ssd_together, one_command_at_a_time_waits_for_nothing)
 		cr_assert_eq(interrupts(0), 1);
 	}
 }
+
+/* ---- One command at a time ---------------------------------------------------------------------------- */
+
+/* The completion of the last command is in memory before the worker is done with it. */
+static void wait_until_idle(void)
+{
+	struct gw_ctrl *c = rig.port[0].ctrl;
+	bool is_busy = true;
+
+	while (is_busy) {
+		pthread_mutex_lock(&c->lock);
+		is_busy = c->is_busy;
+		pthread_mutex_unlock(&c->lock);
+	}
+}
+
+static void submit_write(uint64_t slba)
+{
+	struct gw_nvme_sqe sqe = { .opcode = GW_NVME_WRITE, .nsid = 1, .cdw10 = (uint32_t)slba };
+
+	gw_client_set_prps(&sqe, A, BUFFER, 512, 0);
+	gw_client_submit(A, 1, &sqe);
+}
+
+/* What comes behind the doorbell is answered when the command is done: nobody had to be woken for it. */
+Test(ssd_together, one_command_is_executed_where_its_doorbell_is_read)
+{
+	struct nvme_cqe cqe;
+
+	cr_assert_eq(gw_client_io(A, GW_NVME_WRITE, 1, 0, 1, BUFFER, 512), 0);
+	wait_until_idle();
+	for (uint32_t n = 2; n <= 8; n++) {
+		submit_write(n);
+		gw_client_register(A, NVME_REG_CSTS);
+		cr_assert(is_posted(n));
+		cr_assert(gw_client_reap(A, 1, &cqe, 0));
+		cr_assert_eq(NVME_CQE_STATUS(cqe.status), 0);
+	}
+}
+
+/* Whatever holds a command up, registers and doorbells go on. */
+Test(ssd_together, who_reads_doorbells_waits_for_no_command)
+{
+	struct gw_ns *ns = rig.ss.ns[0];
+	struct nvme_cqe cqe;
+
+	cr_assert_eq(gw_client_io(A, GW_NVME_WRITE, 1, 0, 1, BUFFER, 512), 0);
+	wait_until_idle();
+	pthread_mutex_lock(&ns->lock);
+	submit_write(1);
+	cr_assert_neq(gw_client_register(A, NVME_REG_CSTS) & NVME_CSTS_RDY, 0);
+	cr_assert_not(is_posted(2));
+	pthread_mutex_unlock(&ns->lock);
+	cr_assert(gw_client_reap(A, 1, &cqe, 20000));
+	wait_until_idle();
+	pthread_rwlock_wrlock(&rig.ss.ns_lock);
+	submit_write(2);
+	cr_assert_neq(gw_client_register(A, NVME_REG_CSTS) & NVME_CSTS_RDY, 0);
+	cr_assert_not(is_posted(3));
+	pthread_rwlock_unlock(&rig.ss.ns_lock);
+	cr_assert(gw_client_reap(A, 1, &cqe, 20000));
+	cr_assert_eq(NVME_CQE_STATUS(cqe.status), 0);
+}
+
+/* By the reader or the worker, as the cache, the interrupts and the locks have it: the data is the same. */
+Test(ssd_together, one_at_a_time_what_is_read_is_what_was_written_last)
+{
+	static uint8_t model[BLOCKS * 512];
+
+	for (uint32_t n = 0; n < 4000; n++) {
+		const uint32_t blocks = some_blocks();
+		const uint64_t slba = below(2) ? below(BLOCKS - blocks) / 8 * 8 : below(BLOCKS - blocks);
+		const bool is_write = below(2) == 0;
+
+		fill(gw_client_at(A, data_of(0)), blocks * 512);
+		if (is_write)
+			memcpy(model + slba * 512, gw_client_at(A, data_of(0)), blocks * 512);
+		cr_assert_eq(gw_client_io(A, is_write ? GW_NVME_WRITE : GW_NVME_READ, 1, slba, blocks, data_of(0),
+					  blocks * UINT64_C(512)), 0);
+		cr_assert(memcmp(gw_client_at(A, data_of(0)), model + slba * 512, blocks * 512) == 0, "command %u", n);
+		if (below(64) == 0)
+			cr_assert_eq(gw_client_io(A, GW_NVME_FLUSH, 1, 0, 1, 0, 0), 0);
+	}
+}
+
+Test(ssd_together, one_at_a_time_each_has_its_own_status)
+{
+	cr_assert_eq(gw_client_io(A, GW_NVME_WRITE_UNCORRECTABLE, 1, 100, 1, 0, 0), 0);
+	cr_assert_eq(gw_client_io(A, GW_NVME_READ, 1, 96, 8, BUFFER, 8 * 512), NVME_SC_UNRECOVERED_READ);
+	cr_assert_eq(gw_client_io(A, GW_NVME_READ, 7, 0, 1, BUFFER, 512), NVME_SC_INVALID_NAMESPACE);
+	cr_assert_eq(gw_client_io(A, GW_NVME_READ, 1, UINT64_C(16) << 11, 1, BUFFER, 512),
+		     NVME_SC_LBA_OUT_OF_RANGE);
+	cr_assert_eq(gw_client_io(A, GW_NVME_WRITE, 1, (16 << 11) - 1, 2, BUFFER, 1024),
+		     NVME_SC_LBA_OUT_OF_RANGE);
+	cr_assert_eq(gw_client_io(A, GW_NVME_READ, 1, 0, 1, GW_CLIENT_MEMORY_BYTES, 512),
+		     NVME_SC_DATA_TRANSFER_ERROR);
+	cr_assert_eq(gw_client_io(A, GW_NVME_WRITE, 1, 0, 1, GW_CLIENT_MEMORY_BYTES, 512),
+		     NVME_SC_DATA_TRANSFER_ERROR);
+	cr_assert_eq(gw_client_io(A, GW_NVME_READ, 1, 0, 1, BUFFER, 512), 0);
+}

@@ -7,7 +7,8 @@
  *   subsys    what the controllers share: namespaces, and the state of live migration
  *
  * Threads: one reader per port, which never waits for I/O; one worker per controller, which
- * executes its commands one after the other, but plain reads and writes together. Locks, outermost
+ * executes its commands one after the other, but plain reads and writes together. Of a host that has
+ * one command at a time, the reader executes that one if it needs to wait for nothing. Locks, outermost
  * first: port->link_lock, subsys->ns_lock, ns->lock, subsys->lm_lock, ctrl->lock, port->lock,
  * map->lock. No lock but those of the namespaces is held while waiting for anything.
  */
@@ -187,11 +188,13 @@ struct gw_ctrl {
 	atomic_bool is_removed;		/* surprise: reads are all ones, and nothing else goes on */
 
 	pthread_mutex_t lock;		/* of all below, down to the next remark */
-	pthread_cond_t wake;		/* the worker waits; others for busy to end */
+	pthread_cond_t wake;		/* the worker waits */
+	pthread_cond_t idle;		/* others wait for is_busy to end */
 	bool is_stopping;		/* the process ends */
 	bool is_suspended;
 	struct gw_ctrl *suspender;	/* the last one that suspended it */
-	bool is_busy;			/* commands are being executed */
+	bool is_busy;			/* commands are being executed, by the worker or the reader */
+	bool is_due;			/* the worker was woken while the reader executed one */
 	bool is_shutting_down;		/* CC.SHN was set: flush, then say so */
 	uint64_t generation;		/* goes up with every reset */
 	uint32_t cc, csts, aqa;
@@ -216,7 +219,8 @@ struct gw_ctrl {
 	struct gw_counters counters;
 	struct gw_trace trace;
 
-	struct gw_cmd *cmd;		/* the worker's, GW_SSD_BATCH_MAX: the commands it executes */
+	/* GW_SSD_BATCH_MAX: the commands that are executed, of who made it busy. */
+	struct gw_cmd *cmd;
 	struct gw_reads reads;		/* the worker's */
 	uint8_t *bounce;		/* the worker's: GW_SSD_XFER_BYTES_MAX, for Compare and Copy */
 	struct gw_memory_track track;
@@ -264,8 +268,11 @@ void gw_misbehave_post(struct gw_cmd *cmd, uint16_t status);
 
 /* ssd_queue.c: c->lock is held by the caller. */
 struct gw_sq *gw_queue_next(struct gw_ctrl *c, uint16_t *sqid);
-void gw_queue_doorbell(struct gw_ctrl *c, uint32_t offset, uint32_t value);
+/* Return: true: there may be something to do that there was not before. */
+bool gw_queue_doorbell(struct gw_ctrl *c, uint32_t offset, uint32_t value);
 bool gw_queue_has_room(const struct gw_cq *cq);
+/* The next entry is all that the host has under way there, as far as is known: it waits for it. */
+bool gw_queue_is_alone(const struct gw_ctrl *c, const struct gw_sq *sq);
 /* Looks at the next entry. Return: false: it could not be read; the controller has failed. */
 bool gw_queue_peek(struct gw_ctrl *c, const struct gw_sq *sq, struct gw_nvme_sqe *sqe);
 /* It is off the queue, and will have a completion. */
@@ -324,6 +331,11 @@ uint16_t gw_io_execute(struct gw_cmd *cmd, const struct gw_nvme_sqe *second,
  * how many, at least one; each of them has its status.
  */
 uint32_t gw_io_execute_some(struct gw_ctrl *c, struct gw_cmd *cmd, uint32_t count);
+/*
+ * A plain read or write, if there is nothing to wait for: no other command on the namespace, no disk.
+ * Return: false: there is, and nothing has happened but that a read may have filled a part of its memory.
+ */
+bool gw_io_execute_now(struct gw_cmd *cmd);
 uint16_t gw_io_lba_status(struct gw_cmd *cmd);
 
 /* ---- Live migration ----------------------------------------------------------------------------- */

@@ -149,10 +149,6 @@ static void set_half(uint64_t *wide, uint32_t offset, uint32_t value)
 /* Return: as write_cc(). */
 static bool write_word(struct gw_ctrl *c, uint32_t offset, uint32_t value)
 {
-	if (offset >= NVME_REG_DOORBELLS) {
-		gw_queue_doorbell(c, offset, value);
-		return false;
-	}
 	switch (offset) {
 	case NVME_REG_CC:
 		return write_cc(c, value);
@@ -175,23 +171,6 @@ static bool write_word(struct gw_ctrl *c, uint32_t offset, uint32_t value)
 		break;		/* read only, or not there */
 	}
 	return false;
-}
-
-void gw_ctrl_write(struct gw_ctrl *c, uint32_t offset, uint64_t value, uint32_t bytes)
-{
-	bool was_reset;
-
-	if (atomic_load(&c->is_removed))
-		return;
-	pthread_mutex_lock(&c->lock);
-	was_reset = write_word(c, offset, (uint32_t)value);
-	if (bytes == 8)
-		was_reset |= write_word(c, offset + 4, (uint32_t)(value >> 32));
-	pthread_mutex_unlock(&c->lock);
-	if ((offset & ~4u) == NVME_REG_CMBMSC)
-		gw_cmb_apply(c);
-	if (was_reset)
-		finish_reset(c);
 }
 
 void gw_ctrl_wake(struct gw_ctrl *c)
@@ -432,6 +411,13 @@ static struct gw_sq *look(struct gw_ctrl *c, struct gw_cmd *cmd)
 	return sq;
 }
 
+/* c->lock is held. */
+static void end_busy(struct gw_ctrl *c)
+{
+	c->is_busy = false;
+	pthread_cond_broadcast(&c->idle);
+}
+
 /* The next command, or several that are executed together. Return: how many. */
 static uint32_t fetch(struct gw_ctrl *c, bool *are_plain)
 {
@@ -471,8 +457,7 @@ static void execute_all(struct gw_ctrl *c, uint32_t count, bool are_plain, unsig
 		execute_together(c, count);
 	else
 		execute(c, &c->cmd[0]);
-	c->is_busy = false;
-	pthread_cond_broadcast(&c->wake);
+	end_busy(c);
 }
 
 /* CC.SHN: what is cached is written, then CSTS says so. c->lock is given up meanwhile. */
@@ -481,6 +466,7 @@ static void shut_down(struct gw_ctrl *c)
 	const uint64_t generation = c->generation;
 
 	c->is_shutting_down = false;
+	c->is_busy = true;
 	pthread_mutex_unlock(&c->lock);
 	pthread_rwlock_rdlock(&c->ss->ns_lock);
 	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++) {
@@ -494,6 +480,7 @@ static void shut_down(struct gw_ctrl *c)
 	}
 	pthread_rwlock_unlock(&c->ss->ns_lock);
 	pthread_mutex_lock(&c->lock);
+	end_busy(c);
 	if (generation == c->generation)
 		c->csts = (c->csts & ~NVME_CSTS_SHST_MASK) | NVME_CSTS_SHST_COMPLETE;
 }
@@ -504,6 +491,10 @@ static bool step_locked(struct gw_ctrl *c)
 	uint32_t count;
 	bool are_plain;
 
+	if (c->is_busy) {		/* the reader is at it, and wakes us for what is left */
+		c->is_due = true;
+		return false;
+	}
 	if (c->is_shutting_down) {
 		shut_down(c);
 		return true;
@@ -582,6 +573,111 @@ static void *work(void *arg)
 	return NULL;
 }
 
+/* ---- The reader's turn ----------------------------------------------------------------------------- */
+
+/* Lines of what happens are made by the worker: their file may be slow. */
+static bool may_execute_now(const struct gw_ctrl *c)
+{
+	return !c->is_stopping && c->has_thread && !c->is_busy && !c->is_shutting_down && c->port != NULL &&
+	       c->ss->record.file == NULL && !gw_trace_has_file();
+}
+
+/* c->lock is held, and given up meanwhile. Return: false: the command is still in its queue. */
+static bool execute_alone(struct gw_ctrl *c, struct gw_sq *sq, struct gw_cmd *cmd)
+{
+	bool is_done;
+
+	cmd->fetched_ns = gw_now_ns(&gw_clock_monotonic);
+	c->is_busy = true;
+	c->is_due = false;
+	pthread_mutex_unlock(&c->lock);
+	is_done = gw_io_execute_now(cmd);
+	pthread_mutex_lock(&c->lock);
+	end_busy(c);
+	if (cmd->generation != c->generation || !is_done)
+		return is_done;
+	c->keep_alive_ns = cmd->fetched_ns;
+	gw_queue_take(c, sq);
+	gw_queue_keep_promise(c, cmd->sqid);
+	complete(c, cmd, cmd->status);
+	gw_queue_signal(c, false);
+	return true;
+}
+
+/*
+ * A host that has one command at a time waits for each, and waking the worker for it would take longer than
+ * the command: who was told of it executes it, if that can be done at once. c->lock is held. Return:
+ * false: the worker is to be woken.
+ */
+static bool execute_now(struct gw_ctrl *c)
+{
+	struct gw_cmd *cmd = &c->cmd[0];
+	uint32_t turn = c->next_sq;
+	struct gw_sq *sq;
+	uint16_t other;
+	bool is_done;
+
+	if (!may_execute_now(c))
+		return false;
+	cmd->epoch = gw_dma_enter(&c->port->map);
+	sq = look(c, cmd);
+	is_done = sq != NULL && is_plain(c, cmd) && gw_queue_is_alone(c, sq) && execute_alone(c, sq, cmd);
+	gw_dma_leave(&c->port->map, cmd->epoch);
+	if (!is_done) {
+		c->next_sq = turn;	/* still its turn */
+		return false;
+	}
+	turn = c->next_sq;
+	if (c->is_due || gw_queue_patience_ns(c) > 0 || gw_queue_next(c, &other) != NULL)
+		pthread_cond_broadcast(&c->wake);
+	c->next_sq = turn;
+	return true;
+}
+
+/* ---- Writes of the host ---------------------------------------------------------------------------- */
+
+static void write_doorbells(struct gw_ctrl *c, uint32_t offset, uint64_t value, uint32_t bytes)
+{
+	bool is_due, was_executed = false;
+
+	pthread_mutex_lock(&c->lock);
+	is_due = gw_queue_doorbell(c, offset, (uint32_t)value);
+	if (bytes == 8)
+		is_due |= gw_queue_doorbell(c, offset + 4, (uint32_t)(value >> 32));
+	if (is_due)
+		was_executed = execute_now(c);
+	if (is_due && !was_executed)
+		pthread_cond_broadcast(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+	if (was_executed)
+		gw_cdq_idle(c);
+}
+
+static void write_registers(struct gw_ctrl *c, uint32_t offset, uint64_t value, uint32_t bytes)
+{
+	bool was_reset;
+
+	pthread_mutex_lock(&c->lock);
+	was_reset = write_word(c, offset, (uint32_t)value);
+	if (bytes == 8)
+		was_reset |= write_word(c, offset + 4, (uint32_t)(value >> 32));
+	pthread_mutex_unlock(&c->lock);
+	if ((offset & ~4u) == NVME_REG_CMBMSC)
+		gw_cmb_apply(c);
+	if (was_reset)
+		finish_reset(c);
+}
+
+void gw_ctrl_write(struct gw_ctrl *c, uint32_t offset, uint64_t value, uint32_t bytes)
+{
+	if (atomic_load(&c->is_removed))
+		return;
+	if (offset >= NVME_REG_DOORBELLS)
+		write_doorbells(c, offset, value, bytes);
+	else
+		write_registers(c, offset, value, bytes);
+}
+
 /* ---- Life ------------------------------------------------------------------------------------------ */
 
 int gw_ctrl_start(struct gw_ctrl *c)
@@ -645,6 +741,7 @@ struct gw_ctrl *gw_ctrl_create(struct gw_subsys *ss, struct gw_diag *diag)
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&c->wake, &monotonic);
+	pthread_cond_init(&c->idle, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	gw_features_begin(c);
 	gw_faults_init(&c->faults);
@@ -664,6 +761,7 @@ void gw_ctrl_destroy(struct gw_ctrl *c)
 	free(c->bounce);
 	gw_trace_fini(&c->trace);
 	gw_faults_fini(&c->faults);
+	pthread_cond_destroy(&c->idle);
 	pthread_cond_destroy(&c->wake);
 	pthread_mutex_destroy(&c->parts.lock);
 	pthread_mutex_destroy(&c->track.lock);

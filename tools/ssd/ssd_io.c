@@ -426,6 +426,49 @@ uint32_t gw_io_execute_some(struct gw_ctrl *c, struct gw_cmd *cmd, uint32_t coun
 	return done;
 }
 
+/* What comes of it is final, as far as it gets: else there is something to wait for. */
+static bool read_now(struct gw_cmd *cmd, struct gw_ns *ns)
+{
+	struct gw_ns_read read;
+
+	cmd->status = begin_read(cmd, ns, &read);
+	if (cmd->status != NVME_SC_SUCCESS)
+		return true;
+	if (!gw_ns_read_now(ns, &read)) {
+		gw_xfer_written(cmd);
+		return false;
+	}
+	cmd->status = end_read(cmd, &read);
+	return true;
+}
+
+static bool write_now(struct gw_cmd *cmd, struct gw_ns *ns)
+{
+	if (check_range(ns, &cmd->sqe, GW_SSD_XFER_BYTES_MAX) == NVME_SC_SUCCESS &&
+	    (is_through(cmd) || !gw_ns_has_room(ns, gw_nvme_first(&cmd->sqe), gw_nvme_count(&cmd->sqe))))
+		return false;
+	cmd->status = do_write(cmd, ns);
+	return true;
+}
+
+bool gw_io_execute_now(struct gw_cmd *cmd)
+{
+	struct gw_subsys *ss = cmd->ctrl->ss;
+	bool is_done = false;
+	struct gw_ns *ns;
+
+	if (pthread_rwlock_tryrdlock(&ss->ns_lock) != 0)
+		return false;
+	ns = gw_subsys_find(ss, cmd->ctrl, cmd->sqe.nsid);
+	if (ns != NULL && pthread_mutex_trylock(&ns->lock) == 0) {
+		ns->writer = cmd->ctrl->cntlid;
+		is_done = cmd->sqe.opcode == GW_NVME_READ ? read_now(cmd, ns) : write_now(cmd, ns);
+		pthread_mutex_unlock(&ns->lock);
+	}
+	pthread_rwlock_unlock(&ss->ns_lock);
+	return is_done;
+}
+
 /* ---- Get LBA Status (NVM 1.2 4.2.1) ------------------------------------------------------------------ */
 
 /* What the host's buffer takes, as it is filled. */

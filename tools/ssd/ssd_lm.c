@@ -49,7 +49,7 @@ static bool wait_idle(struct gw_cmd *cmd, struct gw_ctrl *c)
 		until.tv_nsec %= 1000000000;
 		pthread_mutex_lock(&c->lock);
 		if (c->is_busy)
-			pthread_cond_timedwait(&c->wake, &c->lock, &until);
+			pthread_cond_timedwait(&c->idle, &c->lock, &until);
 		is_idle = !c->is_busy;
 		pthread_mutex_unlock(&c->lock);
 	}

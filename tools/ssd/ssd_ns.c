@@ -575,10 +575,44 @@ int gw_ns_read(struct gw_ns *ns, uint64_t slba, uint64_t count, const struct iov
 	return read.err;
 }
 
+/* The cached pages that it takes at most: it may begin and end in the midst of one. */
+static uint64_t pages_of(const struct gw_ns *ns, uint64_t count)
+{
+	return (count << ns->lbads) / GW_CACHE_PAGE_BYTES + 2;
+}
+
+static bool is_cacheable(const struct gw_ns *ns, uint64_t slba, uint64_t count)
+{
+	return count << ns->lbads < THROUGH_BYTES && pages_of(ns, count) <= ns->cache.slots &&
+	       !gw_ns_any_bad(ns, slba, count);
+}
+
+bool gw_ns_has_room(const struct gw_ns *ns, uint64_t slba, uint64_t count)
+{
+	check_range(ns, slba, count);
+	return is_cacheable(ns, slba, count) && pages_of(ns, count) <= ns->cache.slots - ns->cache.used &&
+	       is_backed(ns, ns->written, slba) && is_backed(ns, ns->written, slba + count - 1);
+}
+
+bool gw_ns_read_now(struct gw_ns *ns, const struct gw_ns_read *read)
+{
+	ssize_t got;
+
+	check_range(ns, read->slba, read->count);
+	if (ns->is_patient)
+		return false;
+	got = preadv2(ns->fd, read->iov, read->iovs, (off_t)(read->slba << ns->lbads), RWF_NOWAIT);
+	if (got < 0 && errno == EOPNOTSUPP)
+		ns->is_patient = true;
+	if (got < 0 || (uint64_t)got != read->count << ns->lbads)
+		return false;
+	overlay(ns, sectors_of(ns, read->slba), sectors_of(ns, read->count), read->iov, read->iovs);
+	return true;
+}
+
 int gw_ns_write(struct gw_ns *ns, uint64_t slba, uint64_t count, const struct iovec *iov, int iovs,
 		bool is_through)
 {
-	const uint64_t bytes = count << ns->lbads;
 	int err;
 
 	check_range(ns, slba, count);
@@ -587,8 +621,7 @@ int gw_ns_write(struct gw_ns *ns, uint64_t slba, uint64_t count, const struct io
 		return err;
 	/* Before the data: a block may be written and hold zeroes, but not the other way round. */
 	set_written(ns, slba, count, true);
-	if (is_through || ns->cache.slots == 0 || bytes >= THROUGH_BYTES ||
-	    bytes / GW_CACHE_PAGE_BYTES + 2 > ns->cache.slots || gw_ns_any_bad(ns, slba, count)) {
+	if (is_through || !is_cacheable(ns, slba, count)) {
 		err = gw_file_transfer(ns->fd, iov, iovs, slba << ns->lbads, true);
 		if (err == 0)
 			drop(ns, sectors_of(ns, slba), sectors_of(ns, count));

@@ -50,6 +50,7 @@ struct gw_ns {
 	struct gw_cache cache;
 	struct gw_record *record;	/* of what changes; NULL: none. Borrowed */
 	uint16_t writer;		/* CNTLID of the controller that is at it; 0: none */
+	bool is_patient;		/* its file system cannot read without waiting */
 };
 
 /*
@@ -72,6 +73,13 @@ struct gw_ns_read {
 
 /* At most GW_READS_MAX; on return each is done, or has its err. */
 void gw_ns_read_all(struct gw_ns *ns, struct gw_reads *reads, struct gw_ns_read *read, uint32_t count);
+/*
+ * If all of it is in memory. Return: false: it is not, or something is wrong; a part of it may be in
+ * the iov. read->err is not touched.
+ */
+bool gw_ns_read_now(struct gw_ns *ns, const struct gw_ns_read *read);
+/* A write of these blocks that may stay in the cache will, and pushes nothing out of it. */
+bool gw_ns_has_room(const struct gw_ns *ns, uint64_t slba, uint64_t count);
 /* Return: 0 or negative errno of the file. iov has exactly the bytes of the blocks. */
 int gw_ns_read(struct gw_ns *ns, uint64_t slba, uint64_t count, const struct iovec *iov, int iovs);
 /* is_through: the data is in the file on return, else it may stay in the cache. */

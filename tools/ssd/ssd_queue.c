@@ -33,6 +33,14 @@ static bool has_work(const struct gw_ctrl *c, const struct gw_sq *sq)
 	return sq->is_live && sq->head != sq->tail && gw_queue_has_room(&c->cq[sq->cqid]);
 }
 
+bool gw_queue_is_alone(const struct gw_ctrl *c, const struct gw_sq *sq)
+{
+	const struct gw_cq *cq = &c->cq[sq->cqid];
+
+	return (sq->head + 1) % sq->size == sq->tail && entries_in(cq) == 0 && cq->load <= 1 &&
+	       cq->probe_in > 0;
+}
+
 struct gw_sq *gw_queue_next(struct gw_ctrl *c, uint16_t *sqid)
 {
 	if ((c->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) != NVME_CSTS_RDY || c->is_suspended ||
@@ -223,7 +231,8 @@ void gw_queue_lose_patience(struct gw_ctrl *c)
 
 /* ---- Doorbells -------------------------------------------------------------------------------------- */
 
-static void move_head(struct gw_ctrl *c, uint32_t cqid, uint32_t head)
+/* Return: true: there was no room, and now there is. */
+static bool move_head(struct gw_ctrl *c, uint32_t cqid, uint32_t head)
 {
 	struct gw_cq *cq = &c->cq[cqid];
 	const bool was_full = !gw_queue_has_room(cq);
@@ -233,33 +242,30 @@ static void move_head(struct gw_ctrl *c, uint32_t cqid, uint32_t head)
 	cq->told = cq->told > taken ? cq->told - taken : 0;
 	if (is_owing(cq) && cq->told == 0)
 		tell(c, cq);
-	/* Nobody waits for room that there was: a wake for each completion costs a lot. */
-	if (was_full)
-		pthread_cond_broadcast(&c->wake);
+	return was_full;
 }
 
-void gw_queue_doorbell(struct gw_ctrl *c, uint32_t offset, uint32_t value)
+bool gw_queue_doorbell(struct gw_ctrl *c, uint32_t offset, uint32_t value)
 {
 	const uint32_t number = (offset - NVME_REG_DOORBELLS) / DOORBELL_BYTES;
 	const uint32_t qid = number / 2;
 	const bool is_cq = (number & 1) != 0;
 
 	if ((c->csts & NVME_CSTS_RDY) == 0)
-		return;
+		return false;
 	if (qid > GW_SSD_QUEUES_MAX || !(is_cq ? c->cq[qid].is_live : c->sq[qid].is_live)) {
 		gw_ctrl_event_locked(c, NVME_EVENT(NVME_EVENT_ERROR, 0, NVME_LOG_ERROR), 0);
-		return;
+		return false;
 	}
 	if (value >= (is_cq ? c->cq[qid].size : c->sq[qid].size)) {
 		gw_ctrl_event_locked(c, NVME_EVENT(NVME_EVENT_ERROR, 1, NVME_LOG_ERROR), 0);
-		return;
+		return false;
 	}
-	if (is_cq) {
-		move_head(c, qid, value);
-		return;
-	}
+	/* Nobody waits for room that there was: a wake for each completion costs a lot. */
+	if (is_cq)
+		return move_head(c, qid, value);
 	c->sq[qid].tail = value;
-	pthread_cond_broadcast(&c->wake);
+	return true;
 }
 
 void gw_queue_open_admin(struct gw_ctrl *c)

@@ -84,6 +84,11 @@ void gw_trace_to(FILE *file, bool is_json)
 	pthread_mutex_unlock(&sink.lock);
 }
 
+bool gw_trace_has_file(void)
+{
+	return atomic_load(&sink.file) != NULL;
+}
+
 static void print_json(FILE *file, const struct gw_trace_entry *e, const char *command)
 {
 	const char *status = gw_words_status(e->status);

@@ -44,6 +44,7 @@ void gw_trace_add(struct gw_trace *trace, struct gw_trace_entry *entry);
 
 /* From now on each entry of the process goes to that file, too, as text or JSON lines; NULL: none does. */
 void gw_trace_to(FILE *file, bool is_json);
+bool gw_trace_has_file(void);
 void gw_trace_print(FILE *file, const struct gw_trace_entry *entry, bool is_json);
 
 #endif
