@@ -1011,3 +1011,134 @@ Test(ssd_migration_late, a_start_waits_for_room, .init = setup_late, .fini = tea
 	cr_assert_eq(track(cdq, false), 0);
 	expect_entry(&r, 0x85, 0, 0);
 }
+
+static void setup_window(void)
+{
+	struct gw_ssd_config config;
+
+	gw_ssd_config_init(&config);
+	config.namespace_bytes = UINT64_C(16) << 20;
+	cr_assert_eq(gw_ssd_config_set(&config, "preset", "hmlm", NULL), 0);
+	cr_assert_eq(gw_ssd_config_set(&config, "merge", "on", NULL), 0);
+	cr_assert_eq(gw_ssd_config_set(&config, "log-window", "3", NULL), 0);
+	cr_assert_eq(gw_ssd_config_set(&config, "log-newest-first", "on", NULL), 0);
+	gw_rig_open(&rig, 3, &config);
+	for (int i = 0; i < 3; i++)
+		gw_client_start(&rig.client[i], 1);
+}
+
+/* Commands at once, and a flush that hangs behind them: the controller has something to do till it is cleared. */
+static void execute_and_hang(struct gw_nvme_sqe *sqe, uint32_t count)
+{
+	struct gw_ssd_set set = { .subsys = { &rig.ss }, .subsystems = 1 };
+	struct gw_nvme_sqe flush = { .opcode = GW_NVME_FLUSH, .nsid = 1 };
+	struct nvme_cqe cqe;
+	bool is_refused;
+
+	free(gw_ssd_control_answer(&set, "fault 1/2 hang command=flush", &is_refused));
+	cr_assert_not(is_refused);
+	for (uint32_t i = 0; i < count; i++)
+		gw_client_put(A, 1, &sqe[i]);
+	gw_client_put(A, 1, &flush);
+	gw_client_ring(A, 1);
+	for (uint32_t i = 0; i < count; i++) {
+		cr_assert(gw_client_reap(A, 1, &cqe, 20000));
+		cr_assert_eq(NVME_CQE_STATUS(cqe.status), 0);
+	}
+}
+
+static void let_go(void)
+{
+	struct gw_ssd_set set = { .subsys = { &rig.ss }, .subsystems = 1 };
+	struct nvme_cqe cqe;
+	bool is_refused;
+
+	free(gw_ssd_control_answer(&set, "clear 1/2", &is_refused));
+	cr_assert(gw_client_reap(A, 1, &cqe, 20000));
+}
+
+static struct gw_nvme_sqe change(uint8_t opcode, uint32_t slba, uint32_t blocks)
+{
+	struct gw_nvme_sqe sqe = { .opcode = opcode, .nsid = 1, .cdw10 = slba, .cdw12 = blocks - 1 };
+
+	if (opcode == GW_NVME_WRITE)
+		gw_client_set_prps(&sqe, A, BUFFER, blocks * UINT64_C(512), 0);
+	else
+		sqe.cdw12 |= 1u << 25;		/* Write Zeroes: deallocate */
+	return sqe;
+}
+
+Test(ssd_migration_window, what_is_held_back_is_joined_and_reversed, .init = setup_window, .fini = teardown)
+{
+	struct reader r = reader_of(64, RING);
+	struct nvme_lba_change entry;
+	struct gw_nvme_sqe some[] = {
+		change(GW_NVME_WRITE, 64, 8), change(GW_NVME_WRITE, 200, 8), change(GW_NVME_WRITE, 300, 1),
+		change(GW_NVME_WRITE, 60, 4), change(GW_NVME_WRITE, 204, 8), change(GW_NVME_WRITE, 301, 2),
+	};
+	struct gw_nvme_sqe one_more[] = {
+		change(GW_NVME_WRITE, 0, 1), change(GW_NVME_WRITE, 2, 1), change(GW_NVME_WRITE, 4, 1),
+		change(GW_NVME_WRITE, 6, 1),
+	};
+
+	cr_assert_eq(create(CNTLID_A, 64, RING), 0);
+	cr_assert_eq(track(dw0, true), 0);
+	expect_entry(&r, 0x83, 0, 0);
+	execute_and_hang(some, 6);
+	cr_assert_not(next_entry(&r, &entry, 50));
+	let_go();
+	expect_entry(&r, 0x01, 300, 3);
+	expect_entry(&r, 0x01, 200, 12);
+	expect_entry(&r, 0x01, 60, 12);
+	execute_and_hang(one_more, 4);		/* the window is full before the last one */
+	expect_entry(&r, 0x01, 4, 1);
+	expect_entry(&r, 0x01, 2, 1);
+	expect_entry(&r, 0x01, 0, 1);
+	cr_assert_not(next_entry(&r, &entry, 50));
+	let_go();
+	expect_entry(&r, 0x01, 6, 1);
+}
+
+/* An entry that says deallocated, of blocks that are written again, would be wrong when it is posted. */
+Test(ssd_migration_window, what_is_not_so_any_more_is_posted_before, .init = setup_window, .fini = teardown)
+{
+	struct reader r = reader_of(64, RING);
+	struct nvme_lba_change entry;
+	struct gw_nvme_sqe some[] = {
+		change(GW_NVME_WRITE, 64, 8), change(GW_NVME_WRITE_ZEROES, 68, 2), change(GW_NVME_WRITE, 69, 1),
+	};
+
+	cr_assert_eq(create(CNTLID_A, 64, RING), 0);
+	cr_assert_eq(track(dw0, true), 0);
+	expect_entry(&r, 0x83, 0, 0);
+	execute_and_hang(some, 3);
+	expect_entry(&r, 0x01, 64, 8);
+	expect_entry(&r, 0x21, 68, 2);
+	cr_assert_not(next_entry(&r, &entry, 50));
+	let_go();
+	expect_entry(&r, 0x01, 69, 1);
+}
+
+/* What is held back is in the log before its last entry. */
+Test(ssd_migration_window, a_log_that_ends_holds_nothing_back, .init = setup_window, .fini = teardown)
+{
+	struct gw_nvme_sqe some[] = { change(GW_NVME_WRITE, 64, 8), change(GW_NVME_WRITE, 200, 8) };
+	struct reader r = reader_of(64, RING);
+	uint32_t cdq;
+
+	cr_assert_eq(create(CNTLID_A, 64, RING), 0);
+	cdq = dw0;
+	cr_assert_eq(track(cdq, true), 0);
+	expect_entry(&r, 0x83, 0, 0);
+	execute_and_hang(some, 2);
+	cr_assert_eq(track(cdq, false), 0);
+	expect_entry(&r, 0x01, 200, 8);
+	expect_entry(&r, 0x01, 64, 8);
+	expect_entry(&r, 0x85, 0, 0);
+	let_go();
+}
+
+Test(ssd_migration_window, a_replayed_log_gives_equal_data, .init = setup_window, .fini = teardown)
+{
+	lockstep();
+}

@@ -344,8 +344,7 @@ uint16_t gw_io_lba_status(struct gw_cmd *cmd);
 struct gw_cdq {
 	bool is_live, is_logging, is_held, has_trigger;	/* held: its controller is suspended */
 	bool is_first_due;		/* nothing was posted yet since it began */
-	bool has_pending;		/* a range that waits for its neighbour */
-	bool is_late;			/* or because it was asked to be late */
+	bool is_late;			/* what is pending was asked to be late */
 	bool phase;
 	uint16_t id;
 	struct gw_ctrl *owner;		/* in whose host's memory it is */
@@ -354,7 +353,8 @@ struct gw_cdq {
 	uint32_t pages;			/* 0: contiguous from base */
 	uint32_t nsid;			/* of the latest change; 0: there was none */
 	uint64_t base, *page;
-	struct nvme_lba_change pending;
+	uint32_t pendings;		/* ranges that are held back, in the order of effect */
+	struct nvme_lba_change pending[GW_SSD_LOG_WINDOW_MAX];
 	uint64_t posted, lost;
 };
 
@@ -364,7 +364,7 @@ uint16_t gw_cdq_get_feature(struct gw_cmd *cmd);
 uint16_t gw_cdq_track(struct gw_cmd *cmd);		/* Track Send, Log User Data Changes */
 /* Blocks of a namespace have changed through c. */
 void gw_cdq_log(struct gw_ctrl *c, uint32_t nsid, uint64_t slba, uint64_t count, bool is_deallocated);
-/* The controller has nothing to do: what waits for its neighbour waits no longer. */
+/* The controller has nothing to do: what is held back waits no longer. */
 void gw_cdq_idle(struct gw_ctrl *c);
 void gw_cdq_suspended(struct gw_ctrl *c, bool is_deleting);
 void gw_cdq_resumed(struct gw_ctrl *c);

@@ -136,14 +136,20 @@ static void post_range(struct gw_cdq *q, const struct nvme_lba_change *range)
 	gw_ctrl_event(q->owner, full_event(), q->id);
 }
 
+/* What was held back; when the queue is full, the rest of it is lost with all that comes. */
 static void post_pending(struct gw_cdq *q)
 {
-	if (!q->has_pending)
-		return;
-	q->has_pending = false;
+	const bool is_reversed = choice_of(q)->is_newest_first;
+	const uint32_t count = q->pendings;
+
+	q->pendings = 0;
 	q->is_late = false;
-	if (q->is_logging)
-		post_range(q, &q->pending);
+	for (uint32_t i = 0; i < count; i++) {
+		if (q->is_logging)
+			post_range(q, &q->pending[is_reversed ? count - 1 - i : i]);
+		else
+			q->lost++;
+	}
 }
 
 static void post_first_alone(struct gw_cdq *q)
@@ -194,8 +200,8 @@ static bool misbehave(struct gw_cdq *q, struct gw_ctrl *c, const struct nvme_lba
 		post_range(q, &invented);
 		return false;
 	case GW_FAULT_LOG_LATE:
-		q->pending = *range;
-		q->has_pending = true;
+		q->pending[0] = *range;
+		q->pendings = 1;
 		q->is_late = true;
 		return true;
 	case GW_FAULT_LOG_OVERFLOW:
@@ -212,17 +218,63 @@ static bool misbehave(struct gw_cdq *q, struct gw_ctrl *c, const struct nvme_lba
 
 /* ---- Changes ------------------------------------------------------------------------------------------ */
 
-/* A neighbour of what is pending, of the same kind, joins it. */
+/* Blocks are those of [first, end). */
+static uint64_t end_of(const struct nvme_lba_change *range)
+{
+	return range->slba + range->nlb + 1;
+}
+
+/* Neighbours of the same kind become one, and so do those that share blocks. */
+static bool join_one(struct nvme_lba_change *p, const struct nvme_lba_change *range)
+{
+	const uint64_t first = p->slba < range->slba ? p->slba : range->slba;
+	const uint64_t end = end_of(p) > end_of(range) ? end_of(p) : end_of(range);
+
+	if (p->nsid != range->nsid || p->attributes != range->attributes || range->slba > end_of(p) ||
+	    p->slba > end_of(range) || end - first > UINT64_C(1) << 32)
+		return false;
+	p->slba = first;
+	p->nlb = (uint32_t)(end - first - 1);
+	return true;
+}
+
 static bool join(struct gw_cdq *q, const struct nvme_lba_change *range)
 {
-	struct nvme_lba_change *p = &q->pending;
-	const uint64_t count = p->nlb + UINT64_C(1);
+	for (uint32_t i = 0; i < q->pendings; i++) {
+		if (join_one(&q->pending[i], range))
+			return true;
+	}
+	return false;
+}
 
-	if (!q->has_pending || p->nsid != range->nsid || p->attributes != range->attributes ||
-	    p->slba + count != range->slba || count + range->nlb > UINT32_MAX)
-		return false;
-	p->nlb += range->nlb + 1;
-	return true;
+/* Something is held back that is not so any more: blocks were deallocated, and now are not, or the reverse. */
+static bool is_overtaken(const struct gw_cdq *q, const struct nvme_lba_change *range)
+{
+	for (uint32_t i = 0; i < q->pendings; i++) {
+		const struct nvme_lba_change *p = &q->pending[i];
+
+		if (p->nsid == range->nsid && p->attributes != range->attributes &&
+		    p->slba < end_of(range) && range->slba < end_of(p))
+			return true;
+	}
+	return false;
+}
+
+/* Until the window is full, the controller has nothing to do, or the log ends. */
+static void hold_back(struct gw_cdq *q, const struct nvme_lba_change *range)
+{
+	const struct gw_ssd_config *config = &q->owner->ss->config;
+
+	if (q->is_late || is_overtaken(q, range))
+		post_pending(q);
+	if (config->is_merging && join(q, range))
+		return;
+	if (q->pendings >= config->choice.window)
+		post_pending(q);
+	if (q->is_logging)
+		q->pending[q->pendings++] = *range;
+	if (!config->is_merging && !config->choice.is_late && config->choice.window == 1)
+		post_pending(q);
 }
 
 void gw_cdq_log(struct gw_ctrl *c, uint32_t nsid, uint64_t slba, uint64_t count, bool is_deallocated)
@@ -243,15 +295,7 @@ void gw_cdq_log(struct gw_ctrl *c, uint32_t nsid, uint64_t slba, uint64_t count,
 		q->nsid = nsid;
 	if (q != NULL && q->is_logging && !misbehave(q, c, &range)) {
 		post_first(q);
-		if (!c->ss->config.is_merging || !join(q, &range)) {
-			post_pending(q);
-			if (q->is_logging) {
-				q->pending = range;
-				q->has_pending = true;
-			}
-		}
-		if (!c->ss->config.is_merging && !c->ss->config.choice.is_late)
-			post_pending(q);
+		hold_back(q, &range);
 	}
 	pthread_mutex_unlock(&c->ss->lm_lock);
 }
@@ -555,7 +599,7 @@ static uint16_t start(struct gw_cdq *q)
 		return NVME_SC_CDQ_FULL;
 	q->is_logging = true;
 	q->is_first_due = true;
-	q->has_pending = false;
+	q->pendings = 0;
 	post_first(q);
 	return NVME_SC_SUCCESS;
 }

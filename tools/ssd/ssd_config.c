@@ -44,6 +44,7 @@ void gw_ssd_config_init(struct gw_ssd_config *config)
 		.trattr = NVME_TRATTR_MEMORY | NVME_TRATTR_USER_DATA,
 		.managers = 1,
 		.unit_blocks = 8,
+		.choice.window = 1,
 		.lm = {
 			.cdqs = 4,
 			.cdqs_subsystem = GW_SSD_CDQS_MAX,
@@ -183,6 +184,8 @@ static const struct key keys[] = {
 	{ "log-first-range", SWITCH, FIELD(choice.has_first_range), 0, 0 },
 	{ "log-last-whole", SWITCH, FIELD(choice.has_last_whole), 0, 0 },
 	{ "log-after-completion", SWITCH, FIELD(choice.is_late), 0, 0 },
+	{ "log-window", NUMBER, FIELD(choice.window), 1, GW_SSD_LOG_WINDOW_MAX },
+	{ "log-newest-first", SWITCH, FIELD(choice.is_newest_first), 0, 0 },
 	{ "log-start-when-full", SWITCH, FIELD(choice.is_start_taken), 0, 0 },
 	{ "limit-invalid-field", SWITCH, FIELD(choice.is_limit_invalid), 0, 0 },
 	{ "target-suspended", SWITCH, FIELD(choice.is_suspended_only), 0, 0 },

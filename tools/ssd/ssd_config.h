@@ -27,6 +27,7 @@
 #define GW_SSD_ATOMIC_BLOCKS_MAX 256u
 #define GW_SSD_CDQS_MAX 8u
 #define GW_SSD_TRACK_RANGES_MAX 128u
+#define GW_SSD_LOG_WINDOW_MAX 32u
 
 /* The limits of live migration that Identify names (8.1 of the dossier; Base 8.1.12). */
 struct gw_lm_limits {
@@ -42,6 +43,8 @@ struct gw_lm_choices {
 	bool has_first_range;		/* the first entry of a log carries a range, if there is one */
 	bool has_last_whole;		/* the last one names the whole namespace */
 	bool is_late;			/* entries come when their command is completed */
+	uint32_t window;		/* ranges that are held back, to be joined or put in order; 1 or more */
+	bool is_newest_first;		/* that order */
 	bool is_start_taken;		/* of a log whose queue is full; its first entry waits */
 	bool is_limit_invalid;		/* one queue too many: Invalid Field */
 	bool is_suspended_only;		/* who is to take a state */
