@@ -20,7 +20,7 @@
 #include "units.h"
 
 #define LOCK_NAP_NS 10000000
-#define LOCK_TRIES 300
+#define LOCK_TRIES 1000
 
 static int start_track(struct gw_job *job)
 {

@@ -16,7 +16,8 @@
 
 #define RUN_FILE_BYTES (PATH_MAX + 160)
 #define LOCK_NAP_NS 10000000
-#define LOCK_TRIES 300
+#define LOCK_TRIES 3000		/* for a watchdog that brings to an end what its owner began */
+#define LEAVE_TRIES 300		/* for a process that ends, and lets go of one thing after the other */
 
 static int make_dirs(const char *path, struct gw_diag *diag)
 {
@@ -84,7 +85,7 @@ static int lock_state_dir(struct gw_job *job, int tries)
 			    job->state_dir);
 }
 
-int gw_state_lock_disk(struct gw_job *job)
+static int lock_disk(struct gw_job *job, int tries)
 {
 	char path[PATH_MAX];
 	int err = make_dirs(job->run_dir, &job->diag);
@@ -96,8 +97,13 @@ int gw_state_lock_disk(struct gw_job *job)
 	if (job->source.kind == GW_NODE_FILE)
 		snprintf(path + strlen(path), sizeof(path) - strlen(path), ".%ju",
 			 (uintmax_t)job->source.file_ino);
-	return lock(&job->disk_lock_fd, path, O_RDWR | O_CREAT | O_NOFOLLOW, 1,
+	return lock(&job->disk_lock_fd, path, O_RDWR | O_CREAT | O_NOFOLLOW, tries,
 		    "another godwit works on the same source disk", &job->diag);
+}
+
+int gw_state_lock_disk(struct gw_job *job)
+{
+	return lock_disk(job, LEAVE_TRIES);
 }
 
 static void run_file(char path[RUN_FILE_BYTES], const char *name, const char *run_dir)
@@ -264,7 +270,7 @@ int gw_state_create(struct gw_job *job, const struct gw_migration_config *config
 	if (err >= 0)
 		err = lock_state_dir(job, 1);
 	if (err >= 0)
-		err = gw_state_lock_disk(job);
+		err = lock_disk(job, 1);
 	if (err >= 0)
 		err = put_ended_aside(job);
 	if (err >= 0)
@@ -290,7 +296,8 @@ int gw_state_open(struct gw_job *job, const struct gw_migration_config *config)
 			"no migration %s: %s is not there; say --state-dir if it was started with "
 			"one", job->name, job->state_dir);
 	/* Of a process that was killed a moment ago, the watchdog may still be at work. */
-	return lock_state_dir(job, LOCK_TRIES);
+	return lock_state_dir(job, gw_control_is_served(job->run_dir, job->name) ? LEAVE_TRIES :
+										   LOCK_TRIES);
 }
 
 void gw_state_unlock(struct gw_job *job)

@@ -25,6 +25,7 @@ int gw_state_create(struct gw_job *job, const struct gw_migration_config *config
 
 /* For one that is there: finds its state directory by name and locks it. -ENOENT, -EBUSY said. */
 int gw_state_open(struct gw_job *job, const struct gw_migration_config *config);
+/* Behind gw_state_open(): the process that let go of the one may be about to let go of the other. */
 int gw_state_lock_disk(struct gw_job *job);
 /* Is the journal in the state directory that of this name? -ESTALE, said. */
 int gw_state_check_name(struct gw_job *job, struct json_object *started);
