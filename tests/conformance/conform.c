@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LIMIT_S 120
+#define LIMIT_S 300
 
 static const struct cf_transport *const transports[] = { &cf_in_process, &cf_over_vfio_user };
 static const struct cf_chapter *const chapters[] = { &cf_advertised, &cf_queues, &cf_log,

@@ -90,7 +90,7 @@ void cf_true(struct cf *t, const char *what, bool is_so);
 
 #define CF_BUFFER   GW_CLIENT_BUFFER /* data of commands: 1 MiB and a page */
 #define CF_RING	    (GW_CLIENT_BUFFER + (UINT64_C(2) << 20)) /* queues: a MiB for each */
-#define CF_SOON_MS  5000 /* what must come is waited for so long */
+#define CF_SOON_MS  30000 /* what must come is waited for so long */
 #define CF_NEVER_MS 50	 /* what must not come is waited for so long */
 
 uint16_t cf_admin(struct cf *t, uint8_t opcode, uint32_t cdw10, uint32_t cdw11, uint32_t cdw12,

@@ -36,7 +36,7 @@
 #define BLOCK_BYTES 4096
 #define FILE_BLOCKS 32
 #define WRITER_MAGIC UINT64_C(0x7265746972577747)
-#define PATIENCE_NS (10 * GW_NS_PER_S)
+#define PATIENCE_NS (60 * GW_NS_PER_S)
 #define IMAGE_MIB 320				/* the smallest XFS is 300 */
 
 static char work_dir[64];
@@ -230,6 +230,12 @@ static bool is_free(const char *path)
 	return fd >= 0;
 }
 
+static void unmount(const struct source *source, int part)
+{
+	WAIT_FOR(run("umount %s 2>/dev/null", source->dir[part]) == 0);
+	WAIT_FOR(is_free(source->part[part]));
+}
+
 /* Nothing frozen (else umount would wait), nothing mounted, no process left. */
 static void tear_down(struct source *source)
 {
@@ -245,8 +251,7 @@ static void tear_down(struct source *source)
 			EXPECT(ioctl(fd, FITHAW, 0) != 0);
 			close(fd);
 		}
-		EXPECT(run("umount %s", source->dir[i]) == 0);
-		WAIT_FOR(is_free(source->part[i]));
+		unmount(source, i);
 		/* Somebody who looks at all devices may have it open for a moment. */
 		if (source->parts > 1)
 			WAIT_FOR(run("delpart %s %d 2>/dev/null", source->loop, i + 1) == 0);
@@ -380,16 +385,46 @@ static void expect_going(const uint64_t before[WRITER_KINDS])
 	}
 }
 
-/* They stand still: none gets further in a tenth of a second. */
-static void expect_blocked(void)
+/* Of a process: 'R', 'S', 'D' (it waits in the kernel), 'Z' (it has ended); 0: there is none. */
+static char state_of(pid_t pid)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "re");
+	if (file == NULL)
+		return 0;
+	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	fclose(file);
+	return state;
+}
+
+static bool all_wait(void)
+{
+	for (int kind = 0; kind < WRITER_KINDS; kind++)
+		if (state_of(writers[kind].pid) != 'D')
+			return false;
+	return true;
+}
+
+/* All wait, and none gets further in a tenth of a second: what was safe before is acknowledged. */
+static bool stand_still(void)
 {
 	uint64_t before[WRITER_KINDS], after[WRITER_KINDS];
 
-	pause_ms(20);
+	if (!all_wait())
+		return false;
 	note_acknowledged(before);
 	pause_ms(100);
 	note_acknowledged(after);
-	EXPECT(memcmp(before, after, sizeof(before)) == 0);
+	return memcmp(before, after, sizeof(before)) == 0 && all_wait();
+}
+
+static void expect_blocked(void)
+{
+	WAIT_FOR(stand_still());
 }
 
 /* All that was acknowledged is in the files, read past the page cache. */
@@ -499,6 +534,7 @@ struct shared {
 	_Atomic int err;
 	_Atomic int may_reach;		/* the owner waits before it goes beyond */
 	_Atomic bool destroys;		/* ... or destroys the hand-off where it is, and ends */
+	_Atomic bool has_recovery;
 	char recovery[8192];
 };
 
@@ -546,6 +582,7 @@ static void __attribute__((noreturn)) own(const struct gw_handoff_config *config
 	reach(IS_PREPARED, gw_handoff_prepare(handoff, &diag));
 	snprintf(shared->recovery, sizeof(shared->recovery), "%s",
 		 gw_handoff_recovery_json(handoff));
+	atomic_store(&shared->has_recovery, true);
 	assert(gw_handoff_sync(handoff, &cost_ns, &diag) == 0);
 	wait_for_leave(handoff, IS_QUIESCED);
 	reach(IS_QUIESCED, gw_handoff_quiesce(handoff, &diag));
@@ -733,11 +770,10 @@ static void dies_at_random(void)
 		kill_and_reap(owner);
 		note_acknowledged(before);
 		expect_going(before);
-		/* Its watchdog, if it came that far, has nothing else to do now. */
-		pause_ms(5);
+		/* Its watchdog, if it came that far. */
+		reap_orphans();
 	}
 	stop_writers();
-	reap_orphans();
 	expect_data();
 	tear_down(&source);
 }
@@ -802,6 +838,7 @@ static void dies_half_shut_down(const char *fs_type)
 	wait_for_stage(IS_COMMITTING);
 	kill_and_reap(owner);
 	reap_orphans();
+	expect_blocked();
 	fd = open(source.dir[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	EXPECT(ioctl(fd, _IOR('X', 125, uint32_t), &mode) == 0);
 	close(fd);
@@ -829,7 +866,7 @@ static void recovery_spares_strangers(void)
 	set_up(&source, "ext4");
 	config = config_for(&source, GW_HANDOFF_FREEZE);
 	kill_and_reap(({ const pid_t owner = start_owner(&config, IS_PREPARED);
-			 WAIT_FOR(shared->recovery[0] == '{'); pause_ms(20); owner; }));
+			 WAIT_FOR(atomic_load(&shared->has_recovery)); owner; }));
 	snprintf(text, sizeof(text), "%s", shared->recovery);
 	at = strstr(text, "\"boot_id\":\"");
 	EXPECT(at != NULL);
@@ -854,6 +891,22 @@ static void recovery_spares_strangers(void)
 	tear_down(&source);
 }
 
+/* Quiesced, with a deadline that is near: as long as freezing takes here and now, and a little. */
+static pid_t quiesce_in_time(struct gw_handoff_config *config)
+{
+	for (config->deadline_ns = 300 * GW_NS_PER_MS;; config->deadline_ns *= 2) {
+		const pid_t owner = start_owner(config, IS_QUIESCED);
+
+		WAIT_FOR(atomic_load(&shared->stage) >= IS_QUIESCED);
+		if (atomic_load(&shared->stage) == IS_QUIESCED)
+			return owner;
+		EXPECT(atomic_load(&shared->err) == -ETIME);
+		EXPECT(waitpid(owner, NULL, 0) == owner);
+		reap_orphans();
+		must(config->deadline_ns < PATIENCE_NS, "quiesce");
+	}
+}
+
 static void deadline_passes(void)
 {
 	struct source source;
@@ -864,9 +917,7 @@ static void deadline_passes(void)
 	set_up(&source, "ext4");
 	start_writers(&source);
 	config = config_for(&source, GW_HANDOFF_FREEZE);
-	config.deadline_ns = 300 * GW_NS_PER_MS;
-	owner = start_owner(&config, IS_QUIESCED);
-	wait_for_stage(IS_QUIESCED);
+	owner = quiesce_in_time(&config);
 	note_acknowledged(before);
 	expect_going(before);
 	atomic_store(&shared->may_reach, IS_COMMITTED);
@@ -893,9 +944,7 @@ static void deadline_passes_while_stopped(void)
 	set_up(&source, "xfs");
 	start_writers(&source);
 	config = config_for(&source, GW_HANDOFF_FREEZE);
-	config.deadline_ns = 300 * GW_NS_PER_MS;
-	owner = start_owner(&config, IS_QUIESCED);
-	wait_for_stage(IS_QUIESCED);
+	owner = quiesce_in_time(&config);
 	kill(owner, SIGSTOP);
 	note_acknowledged(before);
 	expect_going(before);
@@ -964,6 +1013,7 @@ static void watchdog_dies(void)
 	struct gw_handoff_config config;
 	struct gw_diag diag = { .fn = print_diag };
 	struct gw_handoff *handoff;
+	siginfo_t info;
 
 	set_up(&source, "ext4");
 	config = config_for(&source, GW_HANDOFF_FREEZE);
@@ -973,7 +1023,7 @@ static void watchdog_dies(void)
 	EXPECT(run("for c in $(cat /proc/%d/task/%d/children); do "
 		   "[ $(cat /proc/$c/comm) != godwit-watchdog ] || kill -9 $c; done", getpid(),
 		   getpid()) == 0);
-	pause_ms(50);
+	EXPECT(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT) == 0);
 	EXPECT(gw_handoff_begin_commit(handoff, &diag) == -EOWNERDEAD);
 	EXPECT(diag.exit_code == GW_EXIT_IO);
 	EXPECT(is_frozen(source.dir[0]));
@@ -1100,7 +1150,7 @@ static void refuses_no_mount(void)
 
 	set_up(&source, "ext4");
 	config = config_for(&source, GW_HANDOFF_FREEZE);
-	EXPECT(run("umount %s", source.dir[0]) == 0);
+	unmount(&source, 0);
 	EXPECT_REFUSED(&config, -ENOENT, "nothing is mounted");
 	EXPECT(strstr(diag.text, "--handoff none") != NULL);
 
@@ -1118,7 +1168,7 @@ static void refuses_no_mount(void)
 	if (run("dmsetup create gw-test-%d --table '0 2048 linear %s 0' 2>/dev/null", getpid(),
 		source.loop) == 0) {
 		EXPECT_REFUSED(&config, -EBUSY, "dm-");
-		EXPECT(run("dmsetup remove gw-test-%d", getpid()) == 0);
+		EXPECT(run("dmsetup remove --retry gw-test-%d", getpid()) == 0);
 	} else {
 		printf("# no device-mapper here\n");
 	}
@@ -1144,7 +1194,7 @@ static void refuses_hidden_mount(void)
 
 	set_up(&source, "ext4");
 	config = config_for(&source, GW_HANDOFF_FREEZE);
-	EXPECT(run("umount %s", source.dir[0]) == 0);
+	unmount(&source, 0);
 	EXPECT(pipe2(ready, O_CLOEXEC) == 0);
 	pid = fork();
 	if (pid == 0) {
@@ -1176,7 +1226,7 @@ static void refuses_what_changed(void)
 
 	set_up_two(&source);
 	config = config_for(&source, GW_HANDOFF_FREEZE);
-	EXPECT(run("umount %s", source.dir[1]) == 0);
+	unmount(&source, 1);
 	EXPECT(gw_handoff_create(&handoff, &config) == 0);
 	EXPECT(gw_handoff_prepare(handoff, &diag) == 0);
 	EXPECT(run("mount %s %s", source.part[1], source.dir[1]) == 0);
@@ -1211,14 +1261,14 @@ static void refuses_other_types(void)
 
 	set_up(&source, "ext4");
 	config = config_for(&source, GW_HANDOFF_FREEZE);
-	EXPECT(run("umount %s", source.dir[0]) == 0);
+	unmount(&source, 0);
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
 		if (run("wipefs -aq %s; mkfs.%s %s >/dev/null 2>&1 && mount %s %s 2>/dev/null",
 			source.loop, others[i], source.loop, source.loop, source.dir[0]) != 0)
 			continue;
 		tried++;
 		EXPECT_REFUSED(&config, -EOPNOTSUPP, "cannot be shut down");
-		EXPECT(run("umount %s", source.dir[0]) == 0);
+		unmount(&source, 0);
 	}
 	if (tried == 0)
 		printf("ok - refuses other file systems # SKIP no mkfs.btrfs, mkfs.f2fs, mkfs.vfat "
@@ -1273,17 +1323,28 @@ static struct gw_handoff_config exec_config(void)
 	return config;
 }
 
-static void expect_log(const char *want)
+static char *read_log(void)
 {
-	char have[512] = "";
+	static char have[512];
 	FILE *const file = fopen(script_log, "re");
 
+	have[0] = '\0';
 	if (file != NULL) {
 		have[fread(have, 1, sizeof(have) - 1, file)] = '\0';
 		fclose(file);
 	}
-	if (!EXPECT(strcmp(have, want) == 0))
-		printf("# log: %s\n", have);
+	return have;
+}
+
+static bool log_is(const char *want)
+{
+	return strcmp(read_log(), want) == 0;
+}
+
+static void expect_log(const char *want)
+{
+	if (!EXPECT(log_is(want)))
+		printf("# log: %s\n", read_log());
 }
 
 static void exec_dies_before_commit(void)
@@ -1325,13 +1386,12 @@ static void exec_dies_in_command(void)
 	struct gw_handoff_config config = exec_config();
 	pid_t owner;
 
-	config.exec_quiesce = "echo start >> $GODWIT_STATE_DIR/log; sleep 3; "
+	config.exec_quiesce = "echo start >> $GODWIT_STATE_DIR/log; sleep 600; "
 			      "echo end >> $GODWIT_STATE_DIR/log";
 	owner = start_owner(&config, IS_QUIESCED);
-	WAIT_FOR(access(script_log, F_OK) == 0);
+	WAIT_FOR(log_is("start\n"));
 	kill_and_reap(owner);
 	reap_orphans();
-	pause_ms(3500);
 	expect_log("start\nabort watchdog\n");
 }
 
@@ -1341,14 +1401,13 @@ static void exec_deadline_in_command(void)
 	struct gw_handoff_config config = exec_config();
 	pid_t owner;
 
-	config.deadline_ns = 500 * GW_NS_PER_MS;
-	config.exec_quiesce = "trap '' TERM; echo start >> $GODWIT_STATE_DIR/log; sleep 8; "
+	config.deadline_ns = 3 * GW_NS_PER_S;
+	config.exec_quiesce = "trap '' TERM; echo start >> $GODWIT_STATE_DIR/log; sleep 600; "
 			      "echo end >> $GODWIT_STATE_DIR/log";
 	owner = start_owner(&config, IS_QUIESCED);
 	WAIT_FOR(access(script_log, F_OK) == 0);
 	kill(owner, SIGSTOP);
-	pause_ms(3500);
-	expect_log("start\nabort watchdog\n");
+	WAIT_FOR(log_is("start\nabort watchdog\n"));
 	kill(owner, SIGCONT);
 	WAIT_FOR(atomic_load(&shared->stage) == HAS_FAILED);
 	EXPECT(atomic_load(&shared->err) == -ETIME);

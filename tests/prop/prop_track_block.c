@@ -128,7 +128,7 @@ static bool drained(struct fixture *f)
 {
 	struct gw_track_in_flight in_flight;
 
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 60000; i++) {
 		if (gw_track_in_flight(f->track, &in_flight, &diag) < 0)
 			return false;
 		if (in_flight.count == 0)
@@ -364,7 +364,7 @@ static bool test_partition(void)
 		skip = "no partitions on loop devices";
 		return tear_down(&f, true);
 	}
-	for (int i = 0; i < 100 && access(path, F_OK) < 0; i++)
+	for (int i = 0; i < 6000 && access(path, F_OK) < 0; i++)
 		usleep(10000);
 	good = good && start(&f, path, 4096);
 	f.first_byte = first;
@@ -502,7 +502,7 @@ static bool test_exchanged(void)
 	close(f.scratch.fd);
 	f.scratch.fd = -1;
 	/* The device detaches itself; whether or not another one has come, it is not the same. */
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < 6000; i++) {
 		gw_diag_clear(&diag);
 		err = gw_track_take(f.track, &taken, &diag);
 		if (err < 0)

@@ -246,7 +246,7 @@ void gw_client_close(struct gw_client *client)
 
 static void wait_ready(struct gw_client *client, uint32_t ready)
 {
-	for (int i = 0; i < 5000; i++) {
+	for (int i = 0; i < 30000; i++) {
 		if ((gw_client_register(client, NVME_REG_CSTS) & NVME_CSTS_RDY) == ready)
 			return;
 		usleep(1000);

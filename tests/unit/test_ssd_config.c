@@ -10,7 +10,7 @@
 #include "ssd_rig.h"
 #include "vfio_user.h"
 
-TestSuite(ssd_config, .timeout = 60);
+TestSuite(ssd_config, .timeout = 180);
 
 /* ---- Files ------------------------------------------------------------------------------------------- */
 

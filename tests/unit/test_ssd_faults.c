@@ -30,7 +30,7 @@ static void teardown(void)
 	gw_rig_close(&rig);
 }
 
-TestSuite(ssd_faults, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(ssd_faults, .init = setup, .fini = teardown, .timeout = 180);
 
 #define M (&rig.client[0])
 #define A (&rig.client[1])		/* controller 1/2, which has the faults */

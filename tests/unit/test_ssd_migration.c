@@ -49,7 +49,7 @@ static void teardown(void)
 	gw_rig_close(&rig);
 }
 
-TestSuite(ssd_migration, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(ssd_migration, .init = setup, .fini = teardown, .timeout = 180);
 
 #define M (&rig.client[0])
 #define A (&rig.client[1])
@@ -164,7 +164,7 @@ static void expect_entry(struct reader *r, uint8_t attributes, uint64_t slba, ui
 	struct nvme_lba_change entry;
 	const bool phase = r->phase;
 
-	cr_assert(next_entry(r, &entry, 5000));
+	cr_assert(next_entry(r, &entry, 30000));
 	cr_assert_eq(entry.attributes, phase ? attributes : attributes - 1, "%02x instead of %02x",
 		     entry.attributes, attributes);
 	if (blocks == 0)
@@ -399,7 +399,7 @@ Test(ssd_migration, a_full_queue_says_so_in_its_last_slot)
 	expect_entry(&r, 0x0f, 5, 1);
 	cr_assert_not(next_entry(&r, &entry, 20));
 	gw_client_submit(M, 0, &aer);
-	cr_assert(gw_client_reap(M, 0, &cqe, 5000));
+	cr_assert(gw_client_reap(M, 0, &cqe, 30000));
 	cr_assert_eq(cqe.dw0, 0x0104);
 	cr_assert_eq(cqe.dw1, cdq);
 	cr_assert_eq(track(cdq, true), NVME_SC_CDQ_FULL, "049");
@@ -439,7 +439,7 @@ Test(ssd_migration, head_and_trigger)
 	cr_assert_eq(write_blocks(A, 0, 1), 0);
 	cr_assert_not(gw_client_reap(M, 0, &cqe, 20), "051: not before");
 	cr_assert_eq(write_blocks(A, 0, 1), 0);
-	cr_assert(gw_client_reap(M, 0, &cqe, 5000));
+	cr_assert(gw_client_reap(M, 0, &cqe, 30000));
 	cr_assert_eq(cqe.dw0, 0x0004);
 	cr_assert_eq(cqe.dw1, cdq);
 	cr_assert_eq(admin(0x0a, 0x21, cdq, 0, 0, 0, 512), 0);
@@ -494,10 +494,10 @@ Test(ssd_migration, a_suspended_controller_waits_and_goes_on)
 	cr_assert_not(gw_client_reap(A, 0, &cqe, 30), "059");
 	cr_assert_not(gw_client_reap(A, 1, &cqe, 30), "058");
 	cr_assert_eq(resume(CNTLID_A), 0);
-	cr_assert(gw_client_reap(A, 0, &cqe, 5000));
+	cr_assert(gw_client_reap(A, 0, &cqe, 30000));
 	cr_assert_eq(cqe.cid, cid[0]);
 	for (int i = 1; i < 3; i++) {
-		cr_assert(gw_client_reap(A, 1, &cqe, 5000));
+		cr_assert(gw_client_reap(A, 1, &cqe, 30000));
 		cr_assert_eq(cqe.cid, cid[i], "069: in order");
 	}
 	expect_entry(&r, 0x83, 0, 0);
@@ -622,9 +622,9 @@ Test(ssd_migration, a_controller_moves_with_its_waiting_commands)
 	cr_assert_eq(memcmp(gw_client_at(M, BUFFER), state, bytes), 0, "090");
 	cr_assert_eq(gw_client_register(B, NVME_REG_CSTS), NVME_CSTS_RDY);
 	cr_assert_eq(resume(CNTLID_B), 0);
-	cr_assert(gw_client_reap(B, 1, &cqe, 5000), "091");
+	cr_assert(gw_client_reap(B, 1, &cqe, 30000), "091");
 	cr_assert_eq(cqe.cid, cid);
-	cr_assert(gw_client_reap(B, 0, &cqe, 5000), "091");
+	cr_assert(gw_client_reap(B, 0, &cqe, 30000), "091");
 	cr_assert_eq(cqe.cid, cid_admin);
 	B->next_cid = 1000;
 	for (int i = 0; i < 40; i++)
@@ -823,7 +823,7 @@ static void lockstep(void)
 	}
 	cr_assert_eq(suspend(CNTLID_A), 0);
 	while (!is_over) {
-		cr_assert(next_entry(&r, &entry, 5000));
+		cr_assert(next_entry(&r, &entry, 30000));
 		replay(&entry, copy);
 		is_over = NVME_CHANGE_SEQUENCE(entry.attributes) == NVME_CHANGE_LAST_SUSPENDED;
 	}
@@ -868,10 +868,10 @@ Test(ssd_migration_merging, neighbours_are_one_entry, .init = setup_merging, .fi
 	}
 	gw_client_ring(A, 1);
 	for (uint32_t i = 0; i < 10; i++)
-		cr_assert(gw_client_reap(A, 1, &cqe, 5000));
+		cr_assert(gw_client_reap(A, 1, &cqe, 30000));
 	/* All ten were there when the doorbell rang: the worker was not idle before the last one. */
 	while (told < 10) {
-		cr_assert(next_entry(&r, &entry, 5000));
+		cr_assert(next_entry(&r, &entry, 30000));
 		cr_assert_eq(entry.slba, told);
 		told += entry.nlb + 1;
 	}
@@ -983,10 +983,10 @@ Test(ssd_migration_late, entries_come_after_completions, .init = setup_late, .fi
 	gw_client_put(A, 1, &write);
 	gw_client_put(A, 1, &flush);
 	gw_client_ring(A, 1);
-	cr_assert(gw_client_reap(A, 1, &cqe, 10000));
+	cr_assert(gw_client_reap(A, 1, &cqe, 30000));
 	cr_assert_not(next_entry(&r, &entry, 50));
 	free(gw_ssd_control_answer(&set, "clear 1/2", &is_refused));
-	cr_assert(gw_client_reap(A, 1, &cqe, 10000));
+	cr_assert(gw_client_reap(A, 1, &cqe, 30000));
 	expect_entry(&r, 0x01, 64, 1);
 }
 

@@ -30,7 +30,7 @@ static void teardown(void)
 	gw_rig_close(&rig);
 }
 
-TestSuite(ssd_observe, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(ssd_observe, .init = setup, .fini = teardown, .timeout = 180);
 
 #define A (&rig.client[0])
 #define B (&rig.client[1])

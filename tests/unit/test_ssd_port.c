@@ -46,7 +46,7 @@ static void teardown(void)
 	gw_rig_close_both(&a, &b);
 }
 
-TestSuite(ssd_port, .init = setup, .fini = teardown, .timeout = 100);
+TestSuite(ssd_port, .init = setup, .fini = teardown, .timeout = 180);
 
 /* Return: what was wrong, or NULL. */
 static const char *control(const char *line)

@@ -33,7 +33,7 @@ static void teardown(void)
 	gw_rig_close(&rig);
 }
 
-TestSuite(ssd_together, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(ssd_together, .init = setup, .fini = teardown, .timeout = 180);
 
 struct lot {
 	struct gw_nvme_sqe sqe[LOT];
