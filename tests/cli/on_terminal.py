@@ -3,19 +3,17 @@
 """Runs a command with its standard error (and input) on a terminal of a given width.
 
 usage: on_terminal.py COLUMNS STDERR_FILE COMMAND... ; exits as the command does.
-With PTY_INPUT in the environment, that text is typed. With PTY_SIGNAL_AFTER=SECONDS
-the command gets SIGINT then.
+With PTY_INPUT in the environment, that text is typed. With PTY_INTERRUPT the command
+gets SIGINT when it has said something.
 """
 import fcntl
 import os
 import pty
-import select
 import signal
 import struct
 import subprocess
 import sys
 import termios
-import time
 
 
 def main():
@@ -26,16 +24,9 @@ def main():
     os.close(slave)
     if os.environ.get("PTY_INPUT"):
         os.write(master, os.environ["PTY_INPUT"].encode())
-    after = float(os.environ.get("PTY_SIGNAL_AFTER", "0"))
-    began, signalled = time.monotonic(), False
+    interrupts = bool(os.environ.get("PTY_INTERRUPT"))
     with open(path, "wb") as out:
         while True:
-            ready, _, _ = select.select([master], [], [], 0.05)
-            if after and not signalled and time.monotonic() - began > after:
-                child.send_signal(signal.SIGINT)
-                signalled = True
-            if not ready:
-                continue
             try:
                 data = os.read(master, 65536)
             except OSError:
@@ -43,6 +34,9 @@ def main():
             if not data:
                 break
             out.write(data)
+            if interrupts:
+                child.send_signal(signal.SIGINT)
+                interrupts = False
     sys.exit(child.wait())
 
 

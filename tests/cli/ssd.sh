@@ -19,7 +19,7 @@ trap 'stop; rm -rf "$SCRATCH"' EXIT
 start() {
 	"$SSD" "$@" >out 2>said &
 	pid=$!
-	for ((i = 0; i < 1000; i++)); do
+	for ((i = 0; i < 5000; i++)); do
 		[ "$(wc -l <out)" -lt 2 ] || return 0
 		kill -0 "$pid" 2>/dev/null || break
 		sleep 0.02
