@@ -73,7 +73,7 @@ pair() {
 }
 
 partition() {
-	addpart "$1" "$2" "$3" "$4" && wait_for 5 test -b "${1}p$2"
+	addpart "$1" "$2" "$3" "$4" && wait_for test -b "${1}p$2"
 }
 
 all_met() {
@@ -89,7 +89,7 @@ mounted_source_is_frozen() {
 	pair || return 1
 	mkfs.ext4 -q "$S" && mount_at 'a b' "$S" || return 1
 	expect 0 check "$S" "$T" && row handoff met 'freeze .*/a b' || return 1
-	umount "$SCRATCH/a b"
+	unmount_from 'a b' "$S" || return 1
 	refused "$S" "$T" -- handoff && row handoff unmet '--handoff none'
 }
 
@@ -137,9 +137,7 @@ partitions() {
 	[ $result = 0 ] && { expect 0 check "${S}p1" "${S}p2" --handoff none && only_unmet; result=$?; }
 	[ $result = 0 ] && { refused "${S}p1" "$SCRATCH/source.img" --overwrite --handoff none -- \
 		no-overlap target-loops; result=$?; }
-	delpart "$S" 1
-	delpart "$S" 2
-	return $result
+	drop_partition "$S" 1 && drop_partition "$S" 2 && return $result
 }
 
 # A loop device whose backing file lies on the file system of the other.
@@ -148,8 +146,7 @@ stacked() {
 	pair || return 1
 	mkfs.ext4 -q "$S" && mount_at m "$S" || return 1
 	truncate -s 32M "$SCRATCH/m/image"
-	T=$(losetup -f --show "$SCRATCH/m/image") || return 1
-	LOOPS=("$T" "${LOOPS[@]}")
+	attach "$SCRATCH/m/image" && T=$LOOP || return 1
 	refused "$S" "$T" -- no-overlap target-size || return 1
 	row no-overlap unmet 'is stored on' || return 1
 	row handoff warning "${T##*/} works on a file there" || return 1
@@ -186,12 +183,7 @@ target_in_use() {
 	refused "$S" "$T" --handoff none -- target-mounts target-free target-content &&
 		row target-mounts unmet "umount '$SCRATCH/m'" || return 1
 	partition "$T" 1 2048 4096 2>/dev/null
-	umount "$SCRATCH/m"
-	# A copy of the mount in somebody's mount namespace may hold it for a moment.
-	wait_for 10 check "$S" "$T" --handoff none --overwrite && only_unmet
-	local result=$?
-	delpart "$T" 1 2>/dev/null
-	return $result
+	unmount_from m "$T" && expect 0 check "$S" "$T" --handoff none --overwrite && only_unmet
 }
 
 target_claimed() {
@@ -199,9 +191,9 @@ target_claimed() {
 	python3 -c 'import os, sys, time
 fd = os.open(sys.argv[1], os.O_RDONLY | os.O_EXCL)
 open(sys.argv[2], "w").close()
-time.sleep(60)' "$T" "$SCRATCH/claimed" &
+time.sleep(600)' "$T" "$SCRATCH/claimed" &
 	PIDS+=($!)
-	wait_for 10 test -e "$SCRATCH/claimed" || return 1
+	wait_for test -e "$SCRATCH/claimed" || return 1
 	refused "$S" "$T" --handoff none -- target-free
 }
 
@@ -209,8 +201,7 @@ target_under_a_loop() {
 	local TRACKED=auto
 	pair || return 1
 	local other
-	other=$(losetup -f --show "$T") || return 1
-	LOOPS=("$other" "${LOOPS[@]}")
+	attach "$T" && other=$LOOP || return 1
 	refused "$S" "$T" --handoff none -- target-loops && row target-loops unmet "${other##*/}" ||
 		return 1
 	# As a source, a hand-off by freezing cannot stop it.
@@ -339,14 +330,14 @@ locks() {
 	mkdir "$SCRATCH/run"
 	flock "$SCRATCH/run/disk-$numbers.lock" sleep 60 &
 	PIDS+=($!)
-	wait_for 10 sh -c "! flock -n '$SCRATCH/run/disk-$numbers.lock' true" || return 1
+	wait_for sh -c "! flock -n '$SCRATCH/run/disk-$numbers.lock' true" || return 1
 	refused "$S" "$T" --handoff none -- source-lock || return 1
 	refused "$T" "$S" --handoff none -- target-lock || return 1
 	# What is locked is the disk, for all of its partitions.
 	partition "$S" 1 2048 16384 || return 1
 	refused "${S}p1" "$T" --handoff none -- source-lock
 	local result=$?
-	delpart "$S" 1
+	drop_partition "$S" 1
 	# flock's child holds the lock as well.
 	pkill -P "${PIDS[-1]}" sleep
 	return $result
@@ -367,7 +358,7 @@ tracked_already() {
 no_bpffs() {
 	unshare -m umount -l /sys/fs/bpf 2>/dev/null || { SKIP="no mount namespaces"; return 0; }
 	pair || return 1
-	unshare -m sh -c 'umount -l /sys/fs/bpf; exec "$0" check -o json --handoff none "$@"' \
+	unshare -m sh -c 'while umount -l /sys/fs/bpf 2>/dev/null; do :; done; exec "$0" check -o json --handoff none "$@"' \
 		"$GODWIT" "$S" "$T" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" \
 		>"$SCRATCH/out" 2>"$SCRATCH/err"
 	expect 0 test $? = 3 && said 'mount -t bpf bpf'

@@ -70,11 +70,12 @@ counts() {
 	queue=/sys/block/${S#/dev/}/queue/nomerges
 	echo 2 >"$queue"
 	background "$GODWIT" migrate "$S" "$T" --name "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" \
-		--handoff none --guard p99=10s --bandwidth 16M >"$SCRATCH/out" 2>"$SCRATCH/err"
-	wait_for 30 grep -aq generation "$SCRATCH/state/journal" || return 1
+		--handoff none --guard p99=10s --bandwidth 3M >"$SCRATCH/out" 2>"$SCRATCH/err"
+	wait_for grep -aq generation "$SCRATCH/state/journal" || return 1
 	fio --filename="$S" --bs=4k --direct=1 --ioengine=io_uring --size=24M --norandommap --output=/dev/null \
 		--name=r --rw=randread --number_ios=3000 --rate_iops=1500 \
 		--name=w --rw=randwrite --number_ios=2000 --rate_iops=1000
+	expect 0 "$GODWIT" set "$NAME" bandwidth=0 --run-dir "$SCRATCH/run" 2>"$SCRATCH/told" || return 1
 	wait "$BACKGROUND" || { tail -5 "$SCRATCH/err"; return 1; }
 	echo 0 >"$queue"
 	same "$S" "$T" || return 1
@@ -98,7 +99,7 @@ continued() {
 	pair && load 800 || return 1
 	background "$GODWIT" migrate "$S" "$T" --name "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" \
 		--handoff exec --exec-quiesce "sh $SCRATCH/stop" --guard p99=1us >"$SCRATCH/out" 2>"$SCRATCH/err"
-	wait_for 30 grep -aq settled_bytes "$SCRATCH/state/journal" || return 1
+	wait_for grep -aq settled_bytes "$SCRATCH/state/journal" || return 1
 	kill -KILL "$BACKGROUND"
 	wait "$BACKGROUND"
 	expect 0 continue_migration --guard p99=5s && same "$S" "$T" && nothing_left || return 1

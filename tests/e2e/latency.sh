@@ -7,14 +7,14 @@
 watch() {
 	background "$GODWIT" track --latency "$1" --interval 100ms -o json >"$SCRATCH/lines" 2>"$SCRATCH/err"
 	WATCHING=$BACKGROUND
-	wait_for 20 test -s "$SCRATCH/lines" || { cat "$SCRATCH/err"; return 1; }
+	wait_for test -s "$SCRATCH/lines" || { cat "$SCRATCH/err"; return 1; }
 }
 
 # What ended before is in one of the next two lines.
 stop_watching() {
 	local lines
 	lines=$(wc -l <"$SCRATCH/lines")
-	wait_for 20 has_lines $((lines + 2)) || return 1
+	wait_for has_lines $((lines + 2)) || return 1
 	kill -TERM "$WATCHING"
 	wait "$WATCHING"
 }
@@ -104,7 +104,7 @@ copier_apart() {
 partition() {
 	addpart "$LOOP" 1 65536 32768 || { SKIP="no partitions"; return 0; }
 	local part=${LOOP}p1
-	wait_for 5 test -b "$part" || return 1
+	wait_for test -b "$part" || return 1
 	watch "$part" && load "$part" && load "$LOOP" && stop_watching &&
 		saw 'near(reads, 3000) and near(writes, 2000)'
 }
@@ -117,8 +117,7 @@ zram() {
 	watch "/dev/zram$id" && load "/dev/zram$id" && stop_watching &&
 		saw 'near(reads, 3000) and near(writes, 2000) and copier == 0'
 	status=$?
-	echo 1 >"/sys/block/zram$id/reset"
-	echo "$id" >/sys/class/zram-control/hot_remove
+	remove_zram "$id"
 	return $status
 }
 

@@ -12,6 +12,7 @@ GODWIT_FAULT=${GODWIT_FAULT:-build/fault/godwit}
 HERE=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 PATH=$PATH:/usr/sbin:/sbin:$HERE/../support/bin
 FAILED=0
+WAIT_S=180
 SCRATCH=
 LOOPS=()
 MOUNTS=()
@@ -26,7 +27,7 @@ scratch_begin() {
 # Undoes whatever a test did, in the right order; called after each test and on exit.
 # shellcheck disable=SC2317
 scratch_end() {
-	local i part
+	local i keys
 	[ -n "$SCRATCH" ] || return 0
 	for i in "${PIDS[@]}"; do
 		kill -CONT "$i" 2>/dev/null
@@ -42,12 +43,9 @@ scratch_end() {
 		fsfreeze -u "${MOUNTS[i]}" 2>/dev/null
 		umount "${MOUNTS[i]}" 2>/dev/null || umount -l "${MOUNTS[i]}" 2>/dev/null
 	done
-	for i in "${LOOPS[@]}"; do
-		for part in "$i"p*; do
-			[ -b "$part" ] && delpart "$i" "${part##*p}"
-		done
-		blockdev --setrw "$i" 2>/dev/null
-		losetup -d "$i" 2>/dev/null
+	keys=("${!LOOPS[@]}")
+	for ((i = ${#keys[@]} - 1; i >= 0; i--)); do
+		release "${LOOPS[keys[i]]}"
 	done
 	rm -rf "$SCRATCH"
 	SCRATCH=
@@ -55,18 +53,81 @@ scratch_end() {
 trap 'scratch_end' EXIT
 trap 'exit 1' INT TERM
 
-# loop NAME SIZE [SECTOR]: a sparse file as a loop device with direct I/O; its path in $LOOP.
-loop() {
-	local file=$SCRATCH/$1.img try
-	[ -e "$file" ] || truncate -s "$2" "$file"
+# The number of a loop device that was detached is somebody else's a moment later: this tells.
+attachment() {
+	cat "/sys/block/${1#/dev/}/diskseq" 2>/dev/null
+}
+
+# release "DEVICE ATTACHMENT": at the end, unless it is ours no more.
+release() {
+	local device=${1% *} part
+	[ "$(attachment "$device")" = "${1#* }" ] || return 0
+	for part in "$device"p*; do
+		[ -b "$part" ] && WAIT_S=10 drop_partition "$device" "${part##*p}"
+	done
+	blockdev --setrw "$device" 2>/dev/null
+	losetup -d "$device" 2>/dev/null
+}
+
+# attach FILE [OPTIONS]: as a loop device, until the test ends; its path in $LOOP.
+attach() {
+	local try
 	LOOP=
-	for try in 1 2 3 4 5 6 7 8; do
-		LOOP=$(losetup --show -f --direct-io=on -b "${3:-512}" "$file" 2>/dev/null) && break
+	for try in {1..50}; do
+		LOOP=$(losetup --show -f "${@:2}" "$1" 2>/dev/null) && break
 		sleep 0.1
 	done
 	[ -n "$LOOP" ] || { echo "# no loop device ($try tries)"; return 1; }
-	LOOPS+=("$LOOP")
+	LOOPS+=("$LOOP $(attachment "$LOOP")")
 	blockdev --setrw "$LOOP"
+}
+
+# detach DEVICE: before the test ends.
+detach() {
+	local i
+	for i in "${!LOOPS[@]}"; do
+		[ "${LOOPS[i]% *}" != "$1" ] || unset 'LOOPS[i]'
+	done
+	losetup -d "$1"
+}
+
+# loop NAME SIZE [SECTOR]: a sparse file as a loop device with direct I/O; its path in $LOOP.
+loop() {
+	local file=$SCRATCH/$1.img
+	[ -e "$file" ] || truncate -s "$2" "$file"
+	attach "$file" --direct-io=on -b "${3:-512}"
+}
+
+# loop_to_swap NAME SIZE: one that the test may give another file: whoever else looks for a free
+# device meanwhile finds others first, which have lower numbers.
+loop_to_swap() {
+	local i spares=()
+	for i in 1 2 3 4; do
+		loop "spare$i" 1M && spares+=("$LOOP") || return 1
+	done
+	loop "$1" "$2" || return 1
+	for i in "${spares[@]}"; do
+		detach "$i"
+	done
+}
+
+attach_at() { losetup --direct-io=on "$1" "$2" 2>/dev/null; }
+
+# exchange DEVICE FILE: the same number, another disk.
+exchange() {
+	detach "$1" && wait_for attach_at "$1" "$2" || return 1
+	LOOPS+=("$1 $(attachment "$1")")
+}
+
+# drop_partition DEVICE NUMBER: somebody who looks at all devices may have it open for a moment.
+drop_partition() {
+	wait_for delpart "$1" "$2"
+}
+
+# remove_zram NUMBER: likewise.
+remove_zram() {
+	wait_for eval "echo 1 >/sys/block/zram$1/reset"
+	wait_for eval "echo $1 >/sys/class/zram-control/hot_remove"
 }
 
 # mount_at NAME DEVICE [OPTIONS]: mounts on $SCRATCH/NAME.
@@ -75,6 +136,14 @@ mount_at() {
 	mount ${3:+-o "$3"} "$2" "$SCRATCH/$1" || return 1
 	MOUNTS+=("$SCRATCH/$1")
 }
+
+# unmount_from NAME DEVICE: and nobody has it mounted any more. A mount namespace made meanwhile, by
+# anybody, has a copy of the mount while it lives.
+unmount_from() {
+	umount "$SCRATCH/$1" && wait_for is_free "$2"
+}
+
+is_free() { python3 -c 'import os, sys; os.open(sys.argv[1], os.O_RDONLY | os.O_EXCL)' "$1"; }
 
 background() {
 	"$@" &
@@ -123,7 +192,7 @@ dead_with_watchdog() {
 	local pid child watchdog=
 	GODWIT_KILL_STOPS=1 GODWIT_KILL_AT=$1 "${@:2}" >"$SCRATCH/out" 2>"$SCRATCH/err" &
 	pid=$!
-	wait_for 60 is_stopped $pid || { echo "# $1 was not reached"; kill -KILL $pid; return 1; }
+	wait_for is_stopped $pid || { echo "# $1 was not reached"; kill -KILL $pid; return 1; }
 	for child in $(cat /proc/$pid/task/*/children); do
 		[ "$(cat "/proc/$child/comm")" = godwit-watchdog ] && watchdog=$child
 	done
@@ -169,10 +238,9 @@ nothing_left() {
 	return $bad
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds.
+# wait_for COMMAND...: until it succeeds. Only what never comes takes so long as WAIT_S.
 wait_for() {
-	local end=$((SECONDS + $1))
-	shift
+	local end=$((SECONDS + WAIT_S))
 	until "$@" >/dev/null 2>&1; do
 		if [ $SECONDS -ge $end ]; then
 			echo "# never true: $*"

@@ -43,7 +43,7 @@ fs_under_fio() {
 	printf 'while kill -0 %s 2>/dev/null; do sleep 0.05; done\n' "$BACKGROUND" >"$SCRATCH/stop"
 	expect 0 migrate "$source" "$target" --handoff freeze --downtime-limit 2s --bandwidth 100M \
 		--verify || return 1
-	wait_for 60 sh -c "! kill -0 $BACKGROUND 2>/dev/null" || return 1
+	wait_for sh -c "! kill -0 $BACKGROUND 2>/dev/null" || return 1
 	same "$source" "$target" || return 1
 	umount "$SCRATCH/m"
 	mount_at t "$target" || return 1
@@ -113,7 +113,7 @@ partition() {
 	loop target 128M; target=$LOOP
 	addpart "$disk" 1 2048 262144 || { SKIP="addpart does not work here"; return 0; }
 	part=${disk}p1
-	wait_for 5 test -b "$part" || return 1
+	wait_for test -b "$part" || return 1
 	dd if=/dev/urandom of="$part" bs=1M count=100 oflag=direct status=none
 	background fio_once "$part" 24M 1 8000
 	printf 'while kill -0 %s 2>/dev/null; do sleep 0.02; done\n' "$BACKGROUND" >"$SCRATCH/stop"
@@ -123,7 +123,7 @@ partition() {
 	dd if=/dev/urandom of="$target" bs=1M seek=20 count=10 oflag=direct status=none
 	expect 0 migrate "$target" "$part" --handoff none --overwrite || return 1
 	same "$part" "$target" || return 1
-	delpart "$disk" 1
+	drop_partition "$disk" 1
 }
 
 discards() {
@@ -135,10 +135,10 @@ discards() {
 		--direct=1 --ioengine=io_uring --iodepth=8 --rate_iops=3000 --time_based --runtime=30 \
 		--output=/dev/null
 	local fio=$BACKGROUND
-	(sleep 1; blkdiscard -o $((300 << 20)) -l $((150 << 20)) "$source") &
+	background sh -c "sleep 1; exec blkdiscard -o $((300 << 20)) -l $((150 << 20)) '$source'"
 	expect 0 migrate "$source" "$target" --handoff exec --bandwidth 150M \
-		--exec-quiesce "kill -INT $fio; while kill -0 $fio 2>/dev/null; do sleep 0.02; done" \
-		--quiesce-deadline 30s --verify || return 1
+		--exec-quiesce "kill -INT $fio; while kill -0 $fio || kill -0 $BACKGROUND; do sleep 0.02; done 2>/dev/null" \
+		--quiesce-deadline 60s --verify || return 1
 	same "$source" "$target"
 }
 
@@ -149,7 +149,7 @@ zram() {
 	id=$(cat /sys/class/zram-control/hot_add) || { SKIP="zram cannot be added"; return 0; }
 	source=/dev/zram$id
 	echo 128M >"/sys/block/zram$id/disksize"
-	wait_for 5 test -b "$source"
+	wait_for test -b "$source" || return 1
 	loop target 128M 4096; target=$LOOP
 	dd if=/dev/urandom of="$source" bs=1M count=64 oflag=direct status=none
 	background fio_once "$source" 24M 1 6000
@@ -161,8 +161,7 @@ zram() {
 		same "$source" "$target" && fio_check "$target" 24M
 		result=$?
 	fi
-	echo 1 >"/sys/block/zram$id/reset"
-	echo "$id" >/sys/class/zram-control/hot_remove
+	remove_zram "$id"
 	return $result
 }
 

@@ -29,8 +29,13 @@ start() {
 	PID=$BACKGROUND
 }
 
+# tell VERB [OPERANDS]: what runs.
+tell() {
+	expect 0 "$GODWIT" "$1" "$NAME" "${@:2}" --run-dir "$SCRATCH/run" 2>"$SCRATCH/told"
+}
+
 journal_has() {
-	wait_for 30 grep -aq "$1" "$SCRATCH/state/journal" && return 0
+	wait_for grep -aq "$1" "$SCRATCH/state/journal" && return 0
 	sed 's/^/#   /' "$SCRATCH/err"
 	return 1
 }
@@ -174,13 +179,13 @@ converges() {
 # behind it needs exactly one.
 amplification() {
 	pair 64M || return 1
-	start --handoff none --bandwidth 16M
-	journal_has generation || return 1
+	start --handoff none --bandwidth 4M
+	wait_for cursor_past $((8 << 20)) && tell pause || return 1
+	! cursor_past $((44 << 20)) || { echo "# it was paused too late"; return 1; }
 	dd if=/dev/urandom of="$S" bs=1M seek=48 count=8 oflag=direct status=none
-	journal_has '"round":0\|settled_bytes' || return 1
-	wait_for 20 cursor_past $((16 << 20)) || return 1
 	dd if=/dev/urandom of="$S" bs=1M seek=4 count=3 oflag=direct status=none
-	wait_for 40 sh -c "! kill -0 $PID 2>/dev/null || grep -q '^State:.Z' /proc/$PID/status" || return 1
+	tell set bandwidth=0 && tell resume || return 1
+	wait_for sh -c "! kill -0 $PID 2>/dev/null || grep -q '^State:.Z' /proc/$PID/status" || return 1
 	wait "$PID" || { tail -5 "$SCRATCH/err"; return 1; }
 	same "$S" "$T" && reported "report['totals']['source_write_bytes'] == 11 << 20" &&
 		reported "report['totals']['recopied_bytes'] == 3 << 20"
@@ -233,7 +238,7 @@ hot_blocks_and_a_death() {
 		--run-dir "$SCRATCH/run" >"$SCRATCH/out" 2>"$SCRATCH/err"
 	PID=$BACKGROUND
 	# It was to wait, and goes on to.
-	wait_for 30 ask '"command": "status"' '"waiting"' && ask '"command": "switch"' '"ok": *true' || return 1
+	wait_for ask '"command": "status"' '"waiting"' && ask '"command": "switch"' '"ok": *true' || return 1
 	wait "$PID" || return 1
 	same "$S" "$T" && nothing_left
 }
@@ -261,7 +266,7 @@ wait_switch() {
 	local before rounds
 	pair || return 1
 	start --handoff exec --exec-quiesce "touch $SCRATCH/quiesced" --wait-switch --timeout 3s
-	wait_for 30 ask '"command": "status"' '"waiting"' || return 1
+	wait_for ask '"command": "status"' '"waiting"' || return 1
 	before=$(cpu_ticks "$PID")
 	sleep 4
 	# Nothing is dirty: it sleeps, and --timeout is no matter. A fifth of a CPU would be far too much.
@@ -280,7 +285,7 @@ wait_switch_cancelled() {
 	pair || return 1
 	writer 500 8M
 	start --handoff exec --exec-quiesce "touch $SCRATCH/quiesced" --exec-abort true --wait-switch
-	wait_for 30 ask '"command": "status"' '"waiting"' || return 1
+	wait_for ask '"command": "status"' '"waiting"' || return 1
 	kill -TERM "$PID"
 	wait "$PID"
 	[ $? = 6 ] && [ ! -e "$SCRATCH/quiesced" ] && kill -0 "$WRITING" && nothing_left
@@ -332,7 +337,7 @@ track_by_hand() {
 
 track_of_a_migration() {
 	pair || return 1
-	start --handoff none --bandwidth 2M
+	start --handoff none --bandwidth 1M
 	journal_has settled_bytes || return 1
 	expect 3 track take "$NAME" && said "migration" || return 1
 	expect 3 track stop "$NAME" && said "migration" || return 1

@@ -19,15 +19,15 @@ start() {
 }
 
 journal_has() {
-	wait_for 30 grep -aq "$1" "$SCRATCH/state/journal" && return 0
+	wait_for grep -aq "$1" "$SCRATCH/state/journal" && return 0
 	sed 's/^/#   /' "$SCRATCH/err"
 	return 1
 }
 
-# ended CODE [SECONDS]: the one in the background did so, in that time.
+# ended CODE: the one in the background did so.
 ended() {
 	local code
-	wait_for "${2:-30}" gone "$PID" || { stacks "$PID"; return 1; }
+	wait_for gone "$PID" || { stacks "$PID"; return 1; }
 	wait "$PID"
 	code=$?
 	[ $code = "$1" ] && return 0
@@ -51,8 +51,7 @@ host() {
 
 # loop_on FILE SIZE: a loop device over a file that is allocated already.
 loop_on() {
-	fallocate -l "$2" "$1" && sync "$1" && LOOP=$(losetup --show -f --direct-io=on "$1") &&
-		LOOPS+=("$LOOP") && blockdev --setrw "$LOOP"
+	fallocate -l "$2" "$1" && sync "$1" && attach "$1" --direct-io=on
 }
 
 unharmed() {
@@ -71,8 +70,7 @@ target_full() {
 	mkdir "$SCRATCH/small"
 	mount -t tmpfs -o size=12M none "$SCRATCH/small" && MOUNTS+=("$SCRATCH/small")
 	truncate -s 32M "$SCRATCH/small/target.img"
-	LOOP=$(losetup --show -f --direct-io=on "$SCRATCH/small/target.img") || return 1
-	LOOPS+=("$LOOP")
+	attach "$SCRATCH/small/target.img" --direct-io=on || return 1
 	expect 4 migrate "$source" "$LOOP" --handoff none && said "target.*LBA [0-9]+" &&
 		unharmed "$before" && nothing_left && reported "report['exit_code'] == 4"
 }
@@ -83,7 +81,7 @@ source_cut() {
 	loop source 32M; source=$LOOP
 	loop target 32M
 	fill "$source"
-	start "$source" "$LOOP" --handoff none --bandwidth 16M
+	start "$source" "$LOOP" --handoff none --bandwidth 4M
 	journal_has settled_bytes || return 1
 	truncate -s 1M "$SCRATCH/source.img"
 	ended 4 && said "source.*LBA [0-9]+" && nothing_left && reported "report['exit_code'] == 4"
@@ -95,10 +93,11 @@ detached() {
 	loop source 32M; source=$LOOP
 	loop target 32M; target=$LOOP
 	fill "$source"
-	start "$source" "$target" --handoff none --bandwidth 24M
+	start "$source" "$target" --handoff none --bandwidth 2M
 	journal_has settled_bytes || return 1
-	losetup -d "$source"
-	losetup -d "$target"
+	detach "$source"
+	detach "$target"
+	expect 0 "$GODWIT" set "$NAME" bandwidth=0 --run-dir "$SCRATCH/run" 2>"$SCRATCH/set" || return 1
 	ended 0 || return 1
 	nothing_left && cmp "$SCRATCH/source.img" "$SCRATCH/target.img"
 }
@@ -113,10 +112,10 @@ target_hangs() {
 	before=$(sha256sum <"$SCRATCH/source.img")
 	host host 128M && loop_on "$SCRATCH/host/target.img" 64M || return 1
 	target=$LOOP
-	start "$source" "$target" --handoff none --bandwidth 16M --timeout 2s
+	start "$source" "$target" --handoff none --bandwidth 4M --timeout 5s
 	journal_has settled_bytes || return 1
 	fsfreeze -f "$SCRATCH/host"
-	wait_for 30 said_meanwhile "no progress" || { stacks "$PID"; fsfreeze -u "$SCRATCH/host"; return 1; }
+	wait_for said_meanwhile "no progress" || { stacks "$PID"; fsfreeze -u "$SCRATCH/host"; return 1; }
 	fsfreeze -u "$SCRATCH/host"
 	ended 5 && said "no progress.*--timeout" && unharmed "$before" && nothing_left
 }
@@ -132,14 +131,14 @@ hangs_in_blackout() {
 	mkfs.ext4 -q "$source" && mount_at m "$source" || return 1
 	host host 128M && loop_on "$SCRATCH/host/target.img" 64M || return 1
 	target=$LOOP
-	start "$source" "$target" --handoff exec --quiesce-deadline 2s \
+	start "$source" "$target" --handoff exec --quiesce-deadline 3s \
 		--exec-quiesce "fsfreeze -f $SCRATCH/m && fsfreeze -f $SCRATCH/host && touch $SCRATCH/stopped" \
 		--exec-abort "fsfreeze -u $SCRATCH/m && echo \$GODWIT_BY >$SCRATCH/abort"
-	wait_for 30 test -e "$SCRATCH/stopped" || return 1
+	wait_for test -e "$SCRATCH/stopped" || return 1
 	began=$SECONDS
-	wait_for 10 test -s "$SCRATCH/abort" || { fsfreeze -u "$SCRATCH/host"; return 1; }
-	[ $((SECONDS - began)) -le 5 ] || { echo "# $((SECONDS - began)) s"; return 1; }
-	timeout 10 dd if=/dev/urandom of="$SCRATCH/m/goes-on" bs=4k count=1 oflag=sync status=none ||
+	wait_for test -s "$SCRATCH/abort" || { fsfreeze -u "$SCRATCH/host"; return 1; }
+	[ $((SECONDS - began)) -le 10 ] || { echo "# $((SECONDS - began)) s"; return 1; }
+	timeout 60 dd if=/dev/urandom of="$SCRATCH/m/goes-on" bs=4k count=1 oflag=sync status=none ||
 		{ echo "# the source does not go on"; return 1; }
 	fsfreeze -u "$SCRATCH/host"
 	ended 5 && nothing_left
@@ -154,10 +153,10 @@ interrupted() {
 	loop target 64M
 	fill "$source"
 	before=$(sha256sum <"$SCRATCH/source.img")
-	start "$source" "$LOOP" --handoff none --bandwidth 8M
+	start "$source" "$LOOP" --handoff none --bandwidth 2M
 	journal_has "$2" || return 1
 	kill "-$1" "$PID"
-	ended 6 60 && said "cancel" && unharmed "$before" && nothing_left && reported "report['exit_code'] == 6"
+	ended 6 && said "cancel" && unharmed "$before" && nothing_left && reported "report['exit_code'] == 6"
 }
 
 # In the rounds, with a writer on the mounted file system; it is not frozen and goes on.
@@ -173,8 +172,8 @@ interrupted_in_rounds() {
 	start "$source" "$LOOP" --bandwidth 40M --downtime-limit 1ms
 	journal_has '"round":2' || return 1
 	kill -INT "$PID"
-	ended 6 60 && nothing_left && kill -0 "$writer" &&
-		timeout 10 dd if=/dev/zero of="$SCRATCH/m/goes-on" bs=4k count=1 oflag=sync status=none
+	ended 6 && nothing_left && kill -0 "$writer" &&
+		timeout 60 dd if=/dev/zero of="$SCRATCH/m/goes-on" bs=4k count=1 oflag=sync status=none
 }
 
 # In the blackout: by the command that stops the writers, so that it cannot come at another time.
@@ -186,7 +185,7 @@ interrupted_in_blackout() {
 	before=$(sha256sum <"$SCRATCH/source.img")
 	start "$source" "$LOOP" --handoff exec --exec-quiesce "kill -$1 \$PPID" \
 		--exec-abort "echo \$GODWIT_BY >>$SCRATCH/abort"
-	ended 6 60 && [ "$(cat "$SCRATCH/abort")" = migrate ] && unharmed "$before" && nothing_left
+	ended 6 && [ "$(cat "$SCRATCH/abort")" = migrate ] && unharmed "$before" && nothing_left
 }
 
 # After the commit record nothing can be taken back: the signal is too late.
@@ -197,7 +196,7 @@ interrupted_after_commit() {
 	fill "$source"
 	start "$source" "$LOOP" --handoff exec --exec-quiesce true --exec-switch "kill -INT \$PPID" \
 		--exec-abort "touch $SCRATCH/abort"
-	ended 0 60 && [ ! -e "$SCRATCH/abort" ] && same "$source" "$LOOP" && nothing_left
+	ended 0 && [ ! -e "$SCRATCH/abort" ] && same "$source" "$LOOP" && nothing_left
 }
 
 interrupted_before() {
@@ -207,7 +206,7 @@ interrupted_before() {
 	fill "$source"
 	# At any moment of the set-up, the self-test included.
 	for i in 0.05 0.2 0.4 0.6 0.8 1.0; do
-		start "$source" "$LOOP" --handoff none --bandwidth 4M --overwrite
+		start "$source" "$LOOP" --handoff none --bandwidth 500K --overwrite
 		sleep $i
 		kill -INT "$PID" 2>/dev/null
 		# Before the program is up, the signal itself ends it.
@@ -254,12 +253,12 @@ stderr_full() {
 	exec 7<>"$SCRATCH/pipe"
 	head -c 65536 /dev/zero >&7
 	background env --default-signal=INT "$GODWIT" migrate "$source" "$LOOP" --name "$NAME" \
-		--state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" --quiesce-deadline 2s \
+		--state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" --quiesce-deadline 90s \
 		>"$SCRATCH/out" 2>"$SCRATCH/pipe"
 	PID=$BACKGROUND
-	wait_for 20 test -e "$SCRATCH/state/journal" || { exec 7>&-; return 1; }
+	wait_for test -e "$SCRATCH/state/journal" || { exec 7>&-; return 1; }
 	for _ in 1 2 3 4 5 6; do
-		timeout 4 dd if=/dev/urandom of="$SCRATCH/m/goes-on" bs=4k count=1 oflag=sync status=none ||
+		timeout 60 dd if=/dev/urandom of="$SCRATCH/m/goes-on" bs=4k count=1 oflag=sync status=none ||
 			{ echo "# the source is stopped"; exec 7>&-; return 1; }
 		sleep 0.5
 	done

@@ -16,9 +16,14 @@ begin() {
 
 start() {
 	background "$GODWIT" migrate "$S" "$T" --name "$NAME" --state-dir "$SCRATCH/state" \
-		--run-dir "$SCRATCH/run" --overwrite --bandwidth 12M "$@" >"$SCRATCH/out" 2>"$SCRATCH/err"
+		--run-dir "$SCRATCH/run" --overwrite --bandwidth 3M "$@" >"$SCRATCH/out" 2>"$SCRATCH/err"
 	PID=$BACKGROUND
-	wait_for 60 grep -aq settled_bytes "$SCRATCH/state/journal"
+	wait_for grep -aq settled_bytes "$SCRATCH/state/journal"
+}
+
+# Slow enough to be looked at; now to the end.
+hurry() {
+	expect 0 "$GODWIT" set "$NAME" bandwidth=0 --run-dir "$SCRATCH/run" 2>"$SCRATCH/hurried"
 }
 
 # of_all_threads NICE CPUS
@@ -29,6 +34,7 @@ of_all_threads() {
 		cpus=$(sed -n 's/^Cpus_allowed_list:[^0-9]*//p' "$task/status")
 		count=$((count + 1))
 		[ "$nice" = "$1" ] && [ "$cpus" = "$2" ] && continue
+		[ -e "$task/stat" ] || continue
 		echo "# $(cat "$task/comm"): nice $nice, CPUs $cpus"
 		return 1
 	done
@@ -43,7 +49,7 @@ cpus_and_nice() {
 	start --cpus "${all%%[,-]*}" --nice 7 --handoff exec --exec-abort true \
 		--exec-quiesce "{ nice; sed -n 's/^Cpus_allowed_list:[^0-9]*//p' /proc/self/status; } >$SCRATCH/had" ||
 		return 1
-	of_all_threads 7 "${all%%[,-]*}" || return 1
+	of_all_threads 7 "${all%%[,-]*}" && hurry || return 1
 	expect 0 wait "$PID" || return 1
 	[ "$(xargs <"$SCRATCH/had")" = "$nice $all" ] && same "$S" "$T" ||
 		{ echo "# the command had: $(xargs <"$SCRATCH/had")"; return 1; }
@@ -61,7 +67,8 @@ by_default() {
 	background "$GODWIT" migrate --continue "$NAME" --state-dir "$SCRATCH/state" \
 		--run-dir "$SCRATCH/run" --nice 12 >"$SCRATCH/out" 2>"$SCRATCH/err"
 	PID=$BACKGROUND
-	wait_for 60 grep -aq '"continued"\|"how"' "$SCRATCH/state/journal" && of_all_threads 12 "$all" || return 1
+	# Its socket comes after its manners.
+	wait_for "$GODWIT" status "$NAME" --run-dir "$SCRATCH/run" && of_all_threads 12 "$all" && hurry || return 1
 	expect 0 wait "$PID" && same "$S" "$T"
 }
 
@@ -77,7 +84,8 @@ footprint() {
 	begin && start --handoff none "$@" || return 1
 	anon_kib=$(awk '/^RssAnon/ { print $2 }' "/proc/$PID/status")
 	file_kib=$(awk '/^RssFile|^RssShmem/ { sum += $2 } END { print sum }' "/proc/$PID/status")
-	wait_for 60 grep -aq '"round":' "$SCRATCH/state/journal" || return 1
+	hurry || return 1
+	wait_for grep -aq '"round":' "$SCRATCH/state/journal" || return 1
 	peak_kib=$(awk '/^VmHWM/ { print $2 }' "/proc/$PID/status" 2>/dev/null)
 	expect 0 wait "$PID" || return 1
 	announced_kib=$("$GODWIT" report "$SCRATCH/state" -o json |

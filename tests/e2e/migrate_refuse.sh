@@ -40,7 +40,7 @@ slow_migration() {
 		--state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" "$@" \
 		>"$SCRATCH/slow.out" 2>"$SCRATCH/slow.err"
 	SLOW=$BACKGROUND
-	wait_for 30 grep -aq settled_bytes "$SCRATCH/state/journal" && return 0
+	wait_for grep -aq settled_bytes "$SCRATCH/state/journal" && return 0
 	sed 's/^/#   /' "$SCRATCH/slow.err"
 	return 1
 }
@@ -82,10 +82,10 @@ partition_of_other() {
 	local result
 	pair || return 1
 	addpart "$S" 1 2048 8192 || { SKIP="addpart does not work here"; return 0; }
-	wait_for 5 test -b "${S}p1" && refused "partition of" "${S}p1" "$S" --handoff none &&
+	wait_for test -b "${S}p1" && refused "partition of" "${S}p1" "$S" --handoff none &&
 		refused "partition of" "$S" "${S}p1" --handoff none --overwrite
 	result=$?
-	delpart "$S" 1
+	drop_partition "$S" 1
 	return $result
 }
 
@@ -93,25 +93,20 @@ partition_of_other() {
 overlapping() {
 	local low high
 	pair || return 1
-	low=$(losetup --show -f --sizelimit $((10 << 20)) "$SCRATCH/source.img") || return 1
-	LOOPS+=("$low")
-	high=$(losetup --show -f -o $((4 << 20)) "$SCRATCH/source.img") || return 1
-	LOOPS+=("$high")
+	attach "$SCRATCH/source.img" --sizelimit $((10 << 20)) && low=$LOOP || return 1
+	attach "$SCRATCH/source.img" -o $((4 << 20)) && high=$LOOP || return 1
 	refused "source.img|share|stored" "$low" "$high" --handoff none --overwrite
 }
 
 stored_on_other() {
 	local inner
 	pair 64M || return 1
-	mkfs.ext4 -q "$S" && mount_at m "$S" || return 1
+	# Left alone it would write: to have all inode tables zeroed, and that a file was read.
+	mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 "$S" && mount_at m "$S" noatime || return 1
 	truncate -s 80M "$SCRATCH/m/image"
-	inner=$(losetup --show -f "$SCRATCH/m/image") || return 1
-	LOOPS+=("$inner")
+	attach "$SCRATCH/m/image" && inner=$LOOP || return 1
 	sync
 	refused "stored on|stored" "$S" "$inner" --handoff freeze
-	local result=$?
-	losetup -d "$inner"
-	return $result
 }
 
 too_small() {
@@ -124,14 +119,14 @@ mounted_target() {
 	pair 64M || return 1
 	mkfs.ext4 -q "$T" && mount_at m "$T" || return 1
 	expect 3 migrate "$S" "$T" --handoff none --overwrite && said "mounted.*umount" && nothing_left || return 1
-	umount "$SCRATCH/m"
+	unmount_from m "$T" || return 1
 	addpart "$T" 1 2048 65536 || return 0
-	wait_for 5 test -b "${T}p1" && mkfs.ext4 -q "${T}p1" && mount_at m "${T}p1" &&
+	wait_for test -b "${T}p1" && mkfs.ext4 -q "${T}p1" && mount_at m "${T}p1" &&
 		expect 3 migrate "$S" "$T" --handoff none --overwrite && said "mounted.*umount" &&
 		nothing_left
 	result=$?
 	umount "$SCRATCH/m" 2>/dev/null
-	delpart "$T" 1
+	drop_partition "$T" 1
 	return $result
 }
 
@@ -217,15 +212,15 @@ other_partition() {
 	loop other 64M || return 1
 	addpart "$disk" 1 2048 32768 || { SKIP="addpart does not work here"; return 0; }
 	addpart "$disk" 2 65536 32768
-	wait_for 5 test -b "${disk}p2" || return 1
+	wait_for test -b "${disk}p2" || return 1
 	S=${disk}p1
 	slow_migration && NAME=${NAME}x expect 3 second "${disk}p2" "$LOOP" &&
 		said "another godwit|lock" && NAME=${NAME}x nothing_left_of_second
 	result=$?
 	kill -INT "$SLOW"
 	wait "$SLOW"
-	delpart "$disk" 1
-	delpart "$disk" 2
+	drop_partition "$disk" 1
+	drop_partition "$disk" 2
 	return $result
 }
 
@@ -297,14 +292,11 @@ struct.pack_into("<Q", data, 32, xxh3(bytes(data[:length]), length))
 # The number is free for another disk at once; here it is one of the same size.
 other_disk() {
 	local before
-	pair || return 1
+	loop_to_swap source 16M && S=$LOOP && loop target 16M && T=$LOOP || return 1
+	dd if=/dev/urandom of="$S" bs=1M count=8 oflag=direct status=none
 	dead_migration || return 1
 	cp "$SCRATCH/source.img" "$SCRATCH/impostor.img"
-	losetup -d "$S"
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		losetup --direct-io=on "$S" "$SCRATCH/impostor.img" 2>/dev/null && break
-		sleep 0.1
-	done
+	exchange "$S" "$SCRATCH/impostor.img" || return 1
 	before=$(contents)
 	expect 3 continue_migration && said "source $S is another disk.*cleanup $NAME" || return 1
 	[ "$before" = "$(contents)" ] && clean_up
@@ -375,10 +367,10 @@ target_moved() {
 	loop source 16M && S=$LOOP && loop target 32M && disk=$LOOP || return 1
 	T=${disk}p1
 	dd if=/dev/urandom of="$S" bs=1M count=8 oflag=direct status=none
-	addpart "$disk" 1 2048 32768 && wait_for 10 test -b "$T" && touch "$SCRATCH/out" "$SCRATCH/err" || return 1
+	addpart "$disk" 1 2048 32768 && wait_for test -b "$T" && touch "$SCRATCH/out" "$SCRATCH/err" || return 1
 	dead_migration || return 1
 	# The dead one lets go of it in a moment.
-	wait_for 30 delpart "$disk" 1 && wait_for 30 addpart "$disk" 1 8192 32768 && wait_for 10 test -b "$T" || return 1
+	drop_partition "$disk" 1 && wait_for addpart "$disk" 1 8192 32768 && wait_for test -b "$T" || return 1
 	expect 3 continue_migration && said "elsewhere on its disk.*--resync" || return 1
 	expect 0 continue_migration --resync --bandwidth 1G && same "$S" "$T" && nothing_left
 }
@@ -411,7 +403,7 @@ fills_up() {
 	tmpfs_at small 5M || return 1
 	background "$GODWIT" migrate "$S" "$T" --handoff none --name "$NAME" --bandwidth 4M \
 		--state-dir "$SCRATCH/small/state" --run-dir "$SCRATCH/run" >"$SCRATCH/out" 2>"$SCRATCH/err"
-	wait_for 20 grep -aq settled_bytes "$SCRATCH/small/state/journal" || return 1
+	wait_for grep -aq settled_bytes "$SCRATCH/small/state/journal" || return 1
 	dd if=/dev/zero of="$SCRATCH/small/ballast" bs=4k status=none 2>/dev/null
 	wait "$BACKGROUND"
 	code=$?
@@ -433,12 +425,12 @@ state_on_target() {
 	local result
 	pair 64M || return 1
 	addpart "$T" 1 2048 65536 || { SKIP="addpart does not work here"; return 0; }
-	wait_for 5 test -b "${T}p1" && mkfs.ext4 -q "${T}p1" && mount_at m "${T}p1" &&
+	wait_for test -b "${T}p1" && mkfs.ext4 -q "${T}p1" && mount_at m "${T}p1" &&
 		expect 3 state_at "$SCRATCH/m/state" --handoff none --overwrite && said "mounted|--state-dir" &&
 		nothing_left && [ ! -e "$SCRATCH/m/state" ]
 	result=$?
 	umount "$SCRATCH/m"
-	delpart "$T" 1
+	drop_partition "$T" 1
 	return $result
 }
 

@@ -78,7 +78,7 @@ writer() {
 	WRITING=$BACKGROUND
 	# Not KILL: a write that waits for the limit would reach the source after its process has gone.
 	STOP="kill -TERM $WRITING; while [ -d /proc/$WRITING ] && ! grep -q '^State:.Z' /proc/$WRITING/status; do sleep 0.01; done"
-	wait_for 20 grep -q . "$CGROUP/cgroup.procs" || [ $# = 0 ]
+	wait_for grep -q . "$CGROUP/cgroup.procs" || [ $# = 0 ]
 }
 
 options() {
@@ -124,7 +124,7 @@ only_with_it() {
 
 cancelled() {
 	begin && writer in_cgroup && start || return 1
-	wait_for 60 is_throttled || return 1
+	wait_for is_throttled || return 1
 	kill -TERM "$PID"
 	wait "$PID"
 	[ $? = 6 ] || { echo "# not cancelled"; return 1; }
@@ -152,7 +152,7 @@ switched_off() {
 	begin && writer in_cgroup || return 1
 	options
 	background "$GODWIT" migrate "${OPTIONS[@]}" --wait-switch >"$SCRATCH/out" 2>"$SCRATCH/err"
-	wait_for 60 is_throttled && wait_for 10 status "throttle['limit_bytes_per_s'] > 0" || return 1
+	wait_for is_throttled && wait_for status "throttle['limit_bytes_per_s'] > 0" || return 1
 	status "throttle['cgroup'] == '$CGROUP' and throttle['former_bytes_per_s'] == $FORMER and throttle['steps'] >= 1 and
 		throttle['throttled_ns'] > 0 and not throttle['given_up']" || return 1
 	"$GODWIT" status "$NAME" --run-dir "$SCRATCH/run" >"$SCRATCH/out" &&
@@ -164,7 +164,7 @@ switched_off() {
 	limit_is "$FORMER" || return 1
 	steps=$(grep -c 'throttling the writers to' "$SCRATCH/err")
 	expect 0 "$GODWIT" set "$NAME" --run-dir "$SCRATCH/run" throttle-writers=on || return 1
-	wait_for 60 steps_are_told "$steps" && wait_for 10 is_throttled || return 1
+	wait_for steps_are_told "$steps" && wait_for is_throttled || return 1
 	expect 0 "$GODWIT" cancel "$NAME" --run-dir "$SCRATCH/run" || return 1
 	limit_is "$FORMER" && nothing_left && kill -0 "$WRITING" || return 1
 	[ "$(grep -c 'cancelled$' "$SCRATCH/err")" = 1 ] || { echo "# told more than once:"; cat "$SCRATCH/err"; return 1; }
@@ -177,7 +177,7 @@ killed() {
 	GODWIT_KILL_AT=$1 start "$GODWIT_FAULT"
 	wait "$PID" 2>/dev/null
 	[ $? = 137 ] || { echo "# $1 was never reached"; tail -3 "$SCRATCH/err"; return 1; }
-	wait_for 10 limit_is "$FORMER" && kill -0 "$WRITING" || return 1
+	wait_for limit_is "$FORMER" && kill -0 "$WRITING" || return 1
 	if [ "$2" = continue ]; then
 		expect 0 continue_migration && same "$S" "$T" && limit_is "$FORMER" && nothing_left &&
 			reported "report['throttle']['restored'] and report['committed']"
@@ -190,7 +190,7 @@ killed() {
 both_killed() {
 	local watchdog
 	begin && writer in_cgroup && start || return 1
-	wait_for 60 is_throttled || return 1
+	wait_for is_throttled || return 1
 	watchdog=$(pgrep -P "$PID" -x godwit-watchdog) || { echo "# no watchdog"; return 1; }
 	kill -STOP "$PID"
 	kill -KILL "$watchdog" "$PID"
@@ -207,9 +207,9 @@ both_killed() {
 
 without_its_watchdog() {
 	begin && writer in_cgroup && start || return 1
-	wait_for 60 is_throttled || return 1
+	wait_for is_throttled || return 1
 	pkill -KILL -P "$PID" -x godwit-watchdog || return 1
-	wait_for 20 limit_is "$FORMER" && said 'watchdog .* has died' || return 1
+	wait_for limit_is "$FORMER" && wait_for said 'watchdog .* has died' || return 1
 	kill -TERM "$PID"
 	wait "$PID"
 	limit_is "$FORMER"
@@ -220,12 +220,12 @@ cgroup_is_gone() {
 	local sleeper
 	begin && background in_cgroup sleep 600 || return 1
 	sleeper=$BACKGROUND
-	wait_for 5 grep -q . "$CGROUP/cgroup.procs" || return 1
+	wait_for grep -q . "$CGROUP/cgroup.procs" || return 1
 	STOP=true
-	start && wait_for 30 grep -aq settled_bytes "$SCRATCH/state/journal" || return 1
+	start && wait_for grep -aq settled_bytes "$SCRATCH/state/journal" || return 1
 	kill -KILL "$PID" "$sleeper"
 	wait "$PID" "$sleeper" 2>/dev/null
-	wait_for 10 rmdir "$CGROUP" || return 1
+	wait_for rmdir "$CGROUP" || return 1
 	expect 3 continue_migration --throttle-writers "$CGROUP" && said "no cgroup" || return 1
 	expect 0 continue_migration && said 'will not be throttled.*no cgroup' && same "$S" "$T" && nothing_left
 }
@@ -233,7 +233,7 @@ cgroup_is_gone() {
 # The writer is somewhere else; only an idle process is in the cgroup.
 no_effect() {
 	begin && background in_cgroup sleep 600 && writer && start || return 1
-	wait_for 60 grep -q 'no effect' "$SCRATCH/err" || return 1
+	wait_for grep -q 'no effect' "$SCRATCH/err" || return 1
 	limit_is "$FORMER" || return 1
 	kill -TERM "$PID"
 	wait "$PID"
@@ -242,7 +242,7 @@ no_effect() {
 
 somebody_elses_limit() {
 	begin && writer in_cgroup && start || return 1
-	wait_for 60 is_throttled || return 1
+	wait_for is_throttled || return 1
 	set_limit $((38 << 20))
 	kill -TERM "$PID"
 	wait "$PID"
@@ -259,7 +259,7 @@ refusals() {
 		said 'neither io.max nor blkio' || return 1
 	background in_cgroup sleep 600
 	WRITING=$BACKGROUND
-	wait_for 5 grep -q . "$CGROUP/cgroup.procs" || return 1
+	wait_for grep -q . "$CGROUP/cgroup.procs" || return 1
 	expect 3 migrate "$SCRATCH/source.img" "$SCRATCH/file" --throttle-writers "$CGROUP" &&
 		said 'regular file' || return 1
 	expect 3 migrate "$S" "$T" --overwrite --handoff none --track none --throttle-writers "$CGROUP" &&

@@ -74,7 +74,7 @@ slow_device() {
 	rounds=$(sed 's/rounds //' "$SCRATCH/copy.out")
 	"$TRACKCTL" stats "$name"
 	"$TRACKCTL" stop "$name" || result=1
-	rmdir "$GROUP"
+	wait_for rmdir "$GROUP"
 	echo "# $rounds rounds of copying in $took s"
 	[ "$took" -ge $((BLOCKS / IOPS / 2)) ] || { SKIP="the device could not be slowed"; return; }
 	blockdev --flushbufs "$source"
@@ -94,7 +94,7 @@ start_waits() {
 	slow_loop 1 || return
 	background write_slowly "$LOOP" $before
 	slow=$BACKGROUND
-	wait_for 30 writes_in_flight $((before - 2)) || result=1
+	wait_for writes_in_flight $((before - 2)) || result=1
 	background fio --name=fast --filename="$LOOP" --rw=randwrite --bs=4k --offset=1M --size=4M \
 		--time_based --runtime=120 --direct=1 --ioengine=io_uring --iodepth=4 --output=/dev/null
 	fast=$BACKGROUND
@@ -105,7 +105,7 @@ start_waits() {
 	wait "$slow" "$fast"
 	"$TRACKCTL" stats "$name"
 	"$TRACKCTL" stop "$name" || result=1
-	rmdir "$GROUP"
+	wait_for rmdir "$GROUP"
 	[ ! -s "$SCRATCH/old" ] || { echo "# writes from before the start are still under way"; result=1; }
 	return $result
 }

@@ -34,9 +34,9 @@ live_ext4() {
 	dd if=/dev/urandom of="$SCRATCH/m/ballast" bs=1M count=32 conv=fsync status=none
 	sha256sum <"$SCRATCH/m/ballast" >"$SCRATCH/sum"
 	background "$WRITER" --run "$SCRATCH/m/w" "$SCRATCH/acks" >"$SCRATCH/writer" 2>&1
-	wait_for 20 test -s "$SCRATCH/acks" || return 1
+	wait_for test -s "$SCRATCH/acks" || return 1
 	expect 0 migrate /dev/lab/a /dev/lab/b --track block --handoff freeze --downtime-limit 10s --verify \
-		--overwrite || return 1
+		--quiesce-deadline 150s --overwrite || return 1
 	wait "$BACKGROUND" 2>/dev/null
 	umount "$SCRATCH/m"
 	mount_at t /dev/lab/b || return 1

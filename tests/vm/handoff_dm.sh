@@ -38,7 +38,7 @@ begin() {
 acked() { stat -c %s "$SCRATCH/acks" 2>/dev/null || echo 0; }
 acked_more() { [ "$(acked)" -gt "$1" ]; }
 goes_on() {
-	wait_for 10 acked_more "$(acked)" && return 0
+	wait_for acked_more "$(acked)" && return 0
 	echo "# the writer does not go on"
 	return 1
 }

@@ -16,10 +16,10 @@ counts() {
 	local lines
 	echo 2 >"/sys/block/$(basename "$(realpath /dev/lab/a)")/queue/nomerges"
 	background "$GODWIT" track --latency /dev/lab/a --interval 200ms -o json >"$SCRATCH/lines" 2>"$SCRATCH/err"
-	wait_for 60 test -s "$SCRATCH/lines" || { cat "$SCRATCH/err"; return 1; }
+	wait_for test -s "$SCRATCH/lines" || { cat "$SCRATCH/err"; return 1; }
 	load && load --prioclass=2 --prio=6 || return 1
 	lines=$(wc -l <"$SCRATCH/lines")
-	wait_for 60 sh -c "[ \$(wc -l <$SCRATCH/lines) -ge $((lines + 2)) ]" || return 1
+	wait_for sh -c "[ \$(wc -l <$SCRATCH/lines) -ge $((lines + 2)) ]" || return 1
 	kill -TERM "$BACKGROUND"
 	wait "$BACKGROUND"
 	python3 - "$SCRATCH/lines" <<-'PY'

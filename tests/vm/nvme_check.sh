@@ -41,7 +41,7 @@ alike() {
 }
 
 k_has_blocks_of() {
-	wait_for 10 grep -q "$1" "/sys/block/$(basename "$(readlink /dev/lab/k)")/queue/logical_block_size"
+	wait_for grep -q "$1" "/sys/block/$(basename "$(readlink /dev/lab/k)")/queue/logical_block_size"
 }
 
 # What the mend says is what mends it. The drive is of 4096 bytes again at the end, for other tests.

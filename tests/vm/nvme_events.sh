@@ -31,10 +31,10 @@ session() {
 live_session() {
 	local number controller
 	background "$GODWIT" events --live "$A" --write "$SCRATCH/log" >"$SCRATCH/live" 2>"$SCRATCH/err"
-	wait_for 60 grep -q 'watched from here' "$SCRATCH/live" || { cat "$SCRATCH/err"; return 1; }
+	wait_for grep -q 'watched from here' "$SCRATCH/live" || { cat "$SCRATCH/err"; return 1; }
 	session "$A" >"$SCRATCH/said" 2>&1 || { sed 's/^/# /' "$SCRATCH/said"; return 1; }
 	nvme id-ctrl /dev/lab/k.ctrl >/dev/null	# another drive's is not shown
-	wait_for 60 grep -q 'Format NVM' "$SCRATCH/live" || return 1
+	wait_for grep -q 'Format NVM' "$SCRATCH/live" || return 1
 	kill -TERM "$BACKGROUND" && wait "$BACKGROUND" || { cat "$SCRATCH/err"; return 1; }
 	controller=$(basename "$(realpath $A.ctrl)")
 	"$GODWIT" events "$SCRATCH/log" --kind changes | sed -n 's/.* nvme[0-9]*  \(.*\)  \[user: nvme [0-9]*, uid 0, .*/\1/p' \
@@ -60,9 +60,9 @@ live_session() {
 # The driver's own commands are told apart from a user's.
 live_reset() {
 	background "$GODWIT" events --live >"$SCRATCH/live" 2>"$SCRATCH/err"
-	wait_for 60 grep -q 'watched from here' "$SCRATCH/live" || { cat "$SCRATCH/err"; return 1; }
+	wait_for grep -q 'watched from here' "$SCRATCH/live" || { cat "$SCRATCH/err"; return 1; }
 	nvme reset $A.ctrl || return 1
-	wait_for 60 grep -q 'Asynchronous Event Configuration' "$SCRATCH/live" || return 1
+	wait_for grep -q 'Asynchronous Event Configuration' "$SCRATCH/live" || return 1
 	kill -TERM "$BACKGROUND" && wait "$BACKGROUND" || return 1
 	grep -q 'Set Features: Number of Queues .*\[kernel' "$SCRATCH/live" &&
 		awk '/is resetting/ { a = NR } /Create I\/O Submission Queue: queue 1/ { b = NR } /is live/ { c = NR }
@@ -74,9 +74,9 @@ live_reset() {
 # An event of the drive itself, and what the kernel asks then.
 live_detached() {
 	background "$GODWIT" events --live --write "$SCRATCH/log" >"$SCRATCH/live" 2>"$SCRATCH/err"
-	wait_for 60 grep -q 'watched from here' "$SCRATCH/live" || { cat "$SCRATCH/err"; return 1; }
+	wait_for grep -q 'watched from here' "$SCRATCH/live" || { cat "$SCRATCH/err"; return 1; }
 	nvme attach-ns /dev/lab/m.ctrl -n 2 -c 0 >/dev/null || return 1
-	wait_for 60 grep -q 'Notice: Namespace Attribute Changed' "$SCRATCH/live" || { cat "$SCRATCH/live"; return 1; }
+	wait_for grep -q 'Notice: Namespace Attribute Changed' "$SCRATCH/live" || { cat "$SCRATCH/live"; return 1; }
 	nvme detach-ns /dev/lab/m.ctrl -n 2 -c 0 >/dev/null
 	kill -TERM "$BACKGROUND" && wait "$BACKGROUND" || return 1
 	has "$SCRATCH/log" 'Namespace Attachment: Controller Attach, NSID 2h; Successful.*\[user: nvme'
@@ -96,7 +96,7 @@ migration() {
 	dd if=/dev/urandom of=$A bs=1M count=64 oflag=direct status=none
 	background migrate $A $B --handoff none --bandwidth 40M --overwrite
 	migration=$BACKGROUND
-	wait_for 180 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
+	wait_for test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
 	sleep 1
 	nvme set-feature $A.ctrl -f 4 -v 0x14c >/dev/null && nvme set-feature $B.ctrl -f 4 -v 0x14d >/dev/null &&
 		nvme set-feature $A.ctrl -f 6 -v 0 >/dev/null && nvme set-feature $A.ctrl -f 0xb -v 0x100 >/dev/null || return 1
@@ -117,7 +117,7 @@ migration() {
 begin() {
 	dd if=/dev/urandom of="$1" bs=1M count=48 oflag=direct status=none
 	background migrate "$@" --handoff none --bandwidth 40M --overwrite
-	wait_for 180 test -e "/sys/fs/bpf/godwit/$NAME/header" && sleep 1
+	wait_for test -e "/sys/fs/bpf/godwit/$NAME/header" && sleep 1
 }
 ends_with() {
 	local status

@@ -98,7 +98,7 @@ target_pulled_out() {
 	fill /dev/lab/a 64
 	controller=$(basename "$(realpath /dev/lab/b.ctrl)")
 	background migrate /dev/lab/a /dev/lab/b --handoff none --bandwidth 10M --overwrite
-	wait_for 180 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
+	wait_for test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
 	sleep 1
 	echo 1 >"/sys/class/nvme/$controller/device/remove"
 	wait "$BACKGROUND"
@@ -116,7 +116,7 @@ source_pulled_out() {
 	fill /dev/lab/a 64
 	controller=$(basename "$(realpath /dev/lab/a.ctrl)")
 	background migrate /dev/lab/a /dev/lab/b --handoff none --bandwidth 10M --overwrite
-	wait_for 180 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
+	wait_for test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
 	sleep 1
 	echo 1 >"/sys/class/nvme/$controller/device/remove"
 	wait "$BACKGROUND"

@@ -57,7 +57,7 @@ killed_and_continued() {
 	fill /dev/lab/a 64
 	background migrate /dev/lab/a /dev/lab/b --handoff none --bandwidth 20M --verify --overwrite
 	migration=$BACKGROUND
-	wait_for 180 test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
+	wait_for test -e "/sys/fs/bpf/godwit/$NAME/header" || return 1
 	sleep 1
 	kill -KILL "$(pgrep -P "$migration" godwit || echo "$migration")"
 	wait "$migration" 2>/dev/null
@@ -93,7 +93,7 @@ start_waits() {
 	local result=0
 	background fio --name=before --filename=/dev/lab/slow --rw=randwrite --bs=4k --size=16M --direct=1 \
 		--ioengine=libaio --iodepth=256 --time_based --runtime=120 --output=/dev/null
-	wait_for 30 in_flight_on /dev/lab/slow 200 || return 1
+	wait_for in_flight_on /dev/lab/slow 200 || return 1
 	SOURCE=$1 DEBUG=1 FAST=1 "$TRACKCTL" start "$NAME" /dev/lab/slow 2>"$SCRATCH/err" || result=1
 	kill -INT "$BACKGROUND"
 	grep 'from before' "$SCRATCH/err" | sed 's/^/# /'

@@ -25,7 +25,7 @@ served_disk() {
 # Without nvme-cli: 2.3 gives the host a name and no identifier. The kernel then takes its own identifier, which
 # it knows by another name, and refuses ("found same hostid ... but different hostnqn").
 connect() {
-	put /dev/nvme-fabrics transport=loop,nqn=lab-served && wait_for 30 served_disk && served_disk && return
+	put /dev/nvme-fabrics transport=loop,nqn=lab-served && wait_for served_disk && served_disk && return
 	dmesg | tail -n 8 | sed 's/^/#   /'
 	return 1
 }
@@ -86,7 +86,7 @@ serve_file() {
 }
 resize() {
 	truncate -s "$1" "$SCRATCH/source.img" && losetup -c "$LOOP" && put "$SUBSYSTEM/namespaces/1/revalidate_size" 1 &&
-		wait_for 30 size_is "$SERVED" $((${1%M} << 20))
+		wait_for size_is "$SERVED" $((${1%M} << 20))
 }
 size_is() { [ "$(blockdev --getsize64 "$1")" = "$2" ]; }
 
@@ -100,7 +100,7 @@ resized_while_migrated() {
 	local status
 	serve_file || return 1
 	background migrate "$SERVED" $B --handoff none --bandwidth 4M --overwrite
-	wait_for 180 test -e "/sys/fs/bpf/godwit/$NAME/header" && resize "$1" || { tail -n 5 "$SCRATCH/err"; return 1; }
+	wait_for test -e "/sys/fs/bpf/godwit/$NAME/header" && resize "$1" || { tail -n 5 "$SCRATCH/err"; return 1; }
 	wait "$BACKGROUND"
 	status=$?
 	[ $status = 4 ] && said "has changed: " && nothing_left && return

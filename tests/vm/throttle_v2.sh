@@ -28,7 +28,7 @@ in_cgroup() {
 partition() {
 	echo 'size=24M' | sfdisk -q --wipe always "$1" >/dev/null || return 1
 	PARTITION=$(realpath "$1")p1
-	wait_for 10 test -b "$PARTITION"
+	wait_for test -b "$PARTITION"
 }
 
 only_with_it() {
@@ -43,7 +43,7 @@ only_with_it() {
 	# Not KILL: a write that waits for the limit would reach the source after its process has gone.
 	printf 'kill -TERM %s; while [ -d /proc/%s ] && ! grep -q "^State:.Z" /proc/%s/status; do sleep 0.05; done\n' \
 		"$BACKGROUND" "$BACKGROUND" "$BACKGROUND" >"$SCRATCH/stop"
-	wait_for 20 grep -q . "$CGROUP/cgroup.procs" || return 1
+	wait_for grep -q . "$CGROUP/cgroup.procs" || return 1
 	set -- "$source" "$target" --overwrite --handoff exec --exec-quiesce "sh $SCRATCH/stop" --exec-abort true \
 		--bandwidth 4M --downtime-limit 100ms
 	expect 5 migrate "$@" --timeout 3s && said 'will not converge' && limit_is "$FORMER" || return 1
