@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct gw_subsys ss;
 static struct gw_port port[CONTROLLERS];
 static struct gw_vfu_reply reply;
-static int memory_fd;
+static int memory_fd, event_fd;
 static uint8_t *memory;
 static char dir[] = "/tmp/godwit-fuzz-XXXXXX";
 
@@ -56,7 +57,9 @@ static void set_up(void)
 	/* As if there were a worker, so that doorbells execute; the other one's commands wait for work(). */
 	port[1].ctrl->has_thread = true;
 	memory_fd = memfd_create("guest", MFD_CLOEXEC);
+	event_fd = eventfd(0, EFD_CLOEXEC);
 	assert(memory_fd >= 0);
+	assert(event_fd >= 0);
 	assert(ftruncate(memory_fd, MEMORY_BYTES) == 0);
 	memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd, 0);
 	assert(memory != MAP_FAILED);
@@ -138,7 +141,7 @@ static void run(struct gw_port *to, uint8_t kind, const uint8_t *data, size_t si
 	case 1:
 		if (size > 0)
 			send_message(to, data[0], kind & 0x10, data + 1, size - 1,
-				     (kind & 1) != 0 ? dup(memory_fd) : -1);
+				     (kind & 1) != 0 ? dup((kind & 0x20) != 0 ? event_fd : memory_fd) : -1);
 		break;
 	case 2:
 		start_controller(to);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Commands that the software SSD finds in its queues at the same time, and its cache under them. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -251,6 +252,23 @@ Test(ssd_together, a_host_that_does_not_ring_is_interrupted_all_the_same)
 		cr_assert_gt(interrupts(20000), 0, "completion %u", n);
 		cr_assert(is_posted(n));
 	}
+}
+
+/* It can undo what was done to its eventfd, and fill it: that is its own loss alone. */
+Test(ssd_together, a_host_whose_eventfd_is_full_holds_up_nothing)
+{
+	const uint64_t full = UINT64_MAX - 1;
+
+	cr_assert_eq(fcntl(A->vector_fd[1], F_SETFL, 0), 0);
+	cr_assert_eq(write(A->vector_fd[1], &full, sizeof(full)), sizeof(full));
+	for (uint32_t n = 1; n <= 8; n++) {
+		submit_read();
+		while (!is_posted(n))
+			cr_assert_neq(gw_client_register(A, NVME_REG_CSTS) & NVME_CSTS_RDY, 0);
+	}
+	cr_assert_eq(interrupts(0), full);
+	submit_read();
+	cr_assert_gt(interrupts(20000), 0);
 }
 
 /* Its turns are taken by the test, so that no time goes by in them. */

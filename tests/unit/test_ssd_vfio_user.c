@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The server side of vfio-user: what a VMM needs, and what a hostile one tries. */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -131,20 +133,50 @@ Test(ssd_vfio_user, maps_are_checked_against_file_and_each_other)
 	close(pipe_fd[1]);
 }
 
+/* Of this process, the server's included: it has closed what it was to before it takes another message. */
+static uint32_t open_files(void)
+{
+	uint32_t count = 0;
+	DIR *dir;
+
+	gw_client_register(CLIENT, NVME_REG_CSTS);
+	dir = opendir("/proc/self/fd");
+	cr_assert_not_null(dir);
+	while (readdir(dir) != NULL)
+		count++;
+	closedir(dir);
+	return count;
+}
+
 Test(ssd_vfio_user, eventfds_are_counted_and_given_back)
 {
 	const uint32_t beyond[5] = { 20, 0x24, 2, GW_SSD_VECTORS, 1 };
 	const uint32_t wraps[5] = { 20, 0x24, 2, 1, UINT32_MAX };
 	const uint32_t two[5] = { 20, 0x24, 2, 0, 2 };
 	const uint32_t off[5] = { 20, 0x21, 2, 0, 0 };
-	int fds[2];
+	int fds[2] = { eventfd(0, EFD_CLOEXEC), eventfd(0, EFD_CLOEXEC) };
+	const uint32_t before = open_files();
 
-	cr_assert_eq(pipe(fds), 0);
 	cr_assert_eq(gw_client_call(CLIENT, 8, beyond, 20, fds, 1, NULL, 0), -EINVAL);
 	cr_assert_eq(gw_client_call(CLIENT, 8, wraps, 20, fds, 1, NULL, 0), -EINVAL);
 	cr_assert_eq(gw_client_call(CLIENT, 8, two, 20, fds, 1, NULL, 0), -EINVAL, "one for two");
+	cr_assert_eq(open_files(), before, "refused ones are closed");
 	cr_assert_eq(gw_client_call(CLIENT, 8, two, 20, fds, 2, NULL, 0), 0);
+	cr_assert_eq(open_files(), before + 2);
 	cr_assert_eq(gw_client_call(CLIENT, 8, off, 20, NULL, 0, NULL, 0), 0);
+	cr_assert_eq(open_files(), before);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* What is written to a pipe could wait for who reads it. */
+Test(ssd_vfio_user, what_is_no_eventfd_is_refused)
+{
+	const uint32_t two[5] = { 20, 0x24, 2, 0, 2 };
+	int fds[2];
+
+	cr_assert_eq(pipe(fds), 0);
+	cr_assert_eq(gw_client_call(CLIENT, 8, two, 20, fds, 2, NULL, 0), -EINVAL);
 	close(fds[1]);
 	/* End of file: the server has closed its copies of the writing end. */
 	cr_assert_eq(read(fds[0], &fds[1], 1), 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The PCI function: configuration space with power, MSI-X and PCIe capabilities. */
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -176,15 +177,15 @@ void gw_port_disconnect(struct gw_port *port)
 }
 
 /*
- * A client may pass anything as an eventfd, so that it was made one that does not block. A write
- * that would have is a counter that is full, which will wake as well; other failures are the
- * client's loss.
+ * An eventfd was made one that does not block, which its client can undo: so it is asked first. A
+ * counter that is full will wake as well; other failures are the client's loss.
  */
 static void signal_fd(int fd)
 {
+	struct pollfd poller = { .fd = fd, .events = POLLOUT };
 	const uint64_t one = 1;
 
-	if (write(fd, &one, sizeof(one)) < 0)
+	if (poll(&poller, 1, 0) != 1 || (poller.revents & POLLOUT) == 0 || write(fd, &one, sizeof(one)) < 0)
 		return;
 }
 

@@ -202,10 +202,24 @@ static int handle_irq_info(const struct message *m)
 	return 0;
 }
 
+/* Another file could block whoever writes to it. Where there is no /proc it is taken on trust. */
+static bool is_eventfd(int fd)
+{
+	static const char wanted[] = "anon_inode:[eventfd]";
+	char path[32], target[sizeof(wanted) + 1] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, target, sizeof(target) - 1) < 0 || strcmp(target, wanted) == 0;
+}
+
 static int set_eventfds(const struct message *m, const struct irq_set *set)
 {
 	if (m->fd_count != 0 && m->fd_count != set->count)
 		return -EINVAL;
+	for (uint32_t i = 0; i < m->fd_count; i++) {
+		if (!is_eventfd(m->fds[i]))
+			return -EINVAL;
+	}
 	for (uint32_t i = 0; i < set->count; i++) {
 		gw_port_set_vector(m->port, set->start + i, m->fd_count == 0 ? -1 : m->fds[i]);
 		if (m->fd_count != 0)
