@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What a software SSD tells of itself: status, the trace of commands, the record of changes. */
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -182,7 +186,7 @@ static int connect_control(void)
 	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	cr_assert_geq(fd, 0);
-	strcpy(address.sun_path, socket_control.path);
+	strcpy(address.sun_path, socket_control.socket.path);
 	cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	return fd;
 }
@@ -250,4 +254,84 @@ Test(ssd_observe, a_line_that_is_too_long_is_told_so)
 	expect_answer(fd, "at most 1022 bytes");
 	close(fd);
 	gw_ssd_control_close(&socket_control);
+}
+
+/* ---- Sockets ------------------------------------------------------------------------------------------ */
+
+static void limit_descriptors(rlim_t most)
+{
+	struct rlimit limit;
+
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = most < limit.rlim_max ? most : limit.rlim_max;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* Takes all descriptors that there are. Return: the last one. */
+static int use_up_descriptors(void)
+{
+	int last = -1, fd;
+
+	limit_descriptors(256);
+	while ((fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+		last = fd;
+	cr_assert_eq(errno, EMFILE);
+	cr_assert_geq(last, 0);
+	return last;
+}
+
+static void *accept_one(void *arg)
+{
+	return (void *)(intptr_t)gw_ssd_socket_accept(arg);
+}
+
+/* A client that comes when there is no descriptor for it is let in as soon as there is one. */
+Test(ssd_observe, a_socket_outlives_a_shortage_of_descriptors)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const struct timespec nap = { .tv_nsec = 200000000 };
+	struct gw_ssd_socket listening;
+	pthread_t thread;
+	char path[96];
+	void *got;
+	int last;
+
+	snprintf(path, sizeof(path), "%s/listening", rig.dir);
+	strcpy(address.sun_path, path);
+	cr_assert_eq(gw_ssd_socket_open(&listening, path, NULL), 0);
+	cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+	last = use_up_descriptors();
+	cr_assert_eq(pthread_create(&thread, NULL, accept_one, &listening), 0);
+	nanosleep(&nap, NULL);
+	close(last);
+	pthread_join(thread, &got);
+	cr_assert_geq((intptr_t)got, 0);
+	cr_assert_eq(pthread_create(&thread, NULL, accept_one, &listening), 0);
+	shutdown(listening.fd, SHUT_RDWR);
+	pthread_join(thread, &got);
+	cr_assert_eq((intptr_t)got, -1, "it can be ended in the midst of one");
+	limit_descriptors(1024);
+	gw_ssd_socket_close(&listening);
+}
+
+/* Somebody else's file under the same name is not ours to remove. */
+Test(ssd_observe, a_socket_that_was_replaced_is_left)
+{
+	char path[96], other[128];
+	struct stat st;
+	FILE *file;
+
+	open_control(path);
+	gw_ssd_control_close(&socket_control);
+	cr_assert_lt(stat(path, &st), 0);
+	open_control(path);
+	snprintf(other, sizeof(other), "%s.other", path);
+	file = fopen(other, "we");
+	cr_assert_not_null(file);
+	fclose(file);
+	cr_assert_eq(rename(other, path), 0);
+	gw_ssd_control_close(&socket_control);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert(S_ISREG(st.st_mode));
 }

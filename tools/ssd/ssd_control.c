@@ -360,27 +360,24 @@ static void *serve(void *arg)
 {
 	const struct gw_ssd_control *control = arg;
 
-	for (;;) {
-		const int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd;
 
-		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
-			continue;
-		if (fd < 0)
-			return NULL;
+	while ((fd = gw_ssd_socket_accept(&control->socket)) >= 0) {
 		serve_client(control, fd);
 		close(fd);
 	}
 }
+	return NULL;
 
 int gw_ssd_control_open(struct gw_ssd_control *control, const char *path, const struct gw_ssd_set *set,
 			struct gw_diag *diag)
 {
 	int err;
 
-	*control = (struct gw_ssd_control){ .path = path, .set = set };
-	control->fd = gw_listen_on(path, diag);
-	if (control->fd < 0)
-		return control->fd;
+	*control = (struct gw_ssd_control){ .set = set };
+	err = gw_ssd_socket_open(&control->socket, path, diag);
+	if (err < 0)
+		return err;
 	err = pthread_create(&control->thread, NULL, serve, control);
 	control->has_thread = err == 0;
 	return err == 0 ? 0 : gw_fail(diag, -err, "cannot start a thread: %s", strerror(err));
@@ -388,14 +385,12 @@ int gw_ssd_control_open(struct gw_ssd_control *control, const char *path, const 
 
 void gw_ssd_control_close(struct gw_ssd_control *control)
 {
-	if (control->path == NULL || control->fd < 0)
+	if (control->socket.path == NULL || control->socket.fd < 0)
 		return;
-	shutdown(control->fd, SHUT_RDWR);
+	shutdown(control->socket.fd, SHUT_RDWR);
 	if (control->has_thread)
 		pthread_join(control->thread, NULL);
-	unlink(control->path);
-	close(control->fd);
-	control->fd = -1;
+	gw_ssd_socket_close(&control->socket);
 }
 
 int gw_ssd_control_ask(const char *path, const char *line, struct gw_diag *diag)

@@ -5,15 +5,23 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "ssd_observe.h"
 
 #define GW_SSD_LINE_BYTES_MAX 1024u	/* of a command */
 
-struct gw_ssd_control {
+/* A listening UNIX socket, and the file that it has in the file system. */
+struct gw_ssd_socket {
 	const char *path;		/* borrowed */
+	int fd;				/* -1: none */
+	dev_t device;
+	ino_t inode;
+};
+
+struct gw_ssd_control {
+	struct gw_ssd_socket socket;
 	const struct gw_ssd_set *set;	/* borrowed */
-	int fd;
 	bool has_thread;
 	pthread_t thread;
 };
@@ -38,7 +46,11 @@ void gw_ssd_control_close(struct gw_ssd_control *control);
  */
 int gw_ssd_control_ask(const char *path, const char *line, struct gw_diag *diag);
 
-/* A listening UNIX socket for its owner alone, in place of one that nobody listens on any more. */
-int gw_listen_on(const char *path, struct gw_diag *diag);
+/* For its owner alone, in place of one that nobody listens on any more. Return: 0 or negative errno, said. */
+int gw_ssd_socket_open(struct gw_ssd_socket *s, const char *path, struct gw_diag *diag);
+/* The next client. Waits while the process has no descriptor for one. Return: -1: it was shut down. */
+int gw_ssd_socket_accept(const struct gw_ssd_socket *s);
+/* Removes the file, too, unless it is another one by now. */
+void gw_ssd_socket_close(struct gw_ssd_socket *s);
 
 #endif

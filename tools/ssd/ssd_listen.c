@@ -2,6 +2,7 @@
 #include "ssd_listen.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,8 +10,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "ssd_control.h"
 #include "vfio_user.h"
+
+#define SHORT_MS 100		/* until it is tried again, when there was no descriptor left */
 
 static bool is_abandoned(const struct sockaddr_un *address)
 {
@@ -25,14 +27,25 @@ static bool is_abandoned(const struct sockaddr_un *address)
 	return is_refused;
 }
 
-int gw_listen_on(const char *path, struct gw_diag *diag)
+static int bind_and_listen(int fd, const struct sockaddr_un *address, struct stat *st)
+{
+	const mode_t mask = umask(0077);	/* who may connect may do everything with the data */
+	int err = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+
+	umask(mask);
+	if (err == 0 && (lstat(address->sun_path, st) < 0 || listen(fd, 1) < 0))
+		err = -errno;
+	return err;
+}
+
+int gw_ssd_socket_open(struct gw_ssd_socket *s, const char *path, struct gw_diag *diag)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct stat st;
-	mode_t mask;
 	int err;
 
+	*s = (struct gw_ssd_socket){ .path = path, .fd = -1 };
 	if (fd < 0)
 		return gw_fail(diag, -errno, "cannot make a socket: %s", strerror(errno));
 	if (strlen(path) >= sizeof(address.sun_path)) {
@@ -48,26 +61,59 @@ int gw_listen_on(const char *path, struct gw_diag *diag)
 	}
 	if (is_abandoned(&address))
 		unlink(path);
-	mask = umask(0077);		/* who may connect may do everything with the data */
-	err = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-	umask(mask);
-	if (err == 0 && listen(fd, 1) < 0)
-		err = -errno;
-	if (err == 0)
-		return fd;
-	close(fd);
-	return gw_fail(diag, err, "cannot listen on %s: %s", path, strerror(-err));
+	err = bind_and_listen(fd, &address, &st);
+	if (err < 0) {
+		close(fd);
+		return gw_fail(diag, err, "cannot listen on %s: %s", path, strerror(-err));
+	}
+	s->fd = fd;
+	s->device = st.st_dev;
+	s->inode = st.st_ino;
+	return 0;
+}
+
+/* What may end by itself. */
+static bool is_short_of_something(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
+}
+
+int gw_ssd_socket_accept(const struct gw_ssd_socket *s)
+{
+	for (;;) {
+		struct pollfd poller = { .fd = s->fd };
+		const int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd >= 0)
+			return fd;
+		if (errno == EINTR || errno == ECONNABORTED)
+			continue;
+		/* Without a descriptor to give it does not say that it was shut down. */
+		if (!is_short_of_something(errno) || poll(&poller, 1, SHORT_MS) > 0)
+			return -1;
+	}
+}
+
+void gw_ssd_socket_close(struct gw_ssd_socket *s)
+{
+	struct stat st;
+
+	if (lstat(s->path, &st) == 0 && st.st_dev == s->device && st.st_ino == s->inode)
+		unlink(s->path);
+	close(s->fd);
+	s->fd = -1;
 }
 
 int gw_listener_open(struct gw_listener *listener, const char *path, struct gw_ctrl *ctrl,
 		     struct gw_diag *diag)
 {
+	int err;
+
 	memset(listener, 0, sizeof(*listener));
-	listener->path = path;
 	listener->client_fd = -1;
-	listener->fd = gw_listen_on(path, diag);
-	if (listener->fd < 0)
-		return listener->fd;
+	err = gw_ssd_socket_open(&listener->socket, path, diag);
+	if (err < 0)
+		return err;
 	pthread_mutex_init(&listener->lock, NULL);
 	return gw_port_init(&listener->port, ctrl);
 }
@@ -87,24 +133,19 @@ static bool set_client(struct gw_listener *listener, int fd)
 static void *listen_on(void *arg)
 {
 	struct gw_listener *listener = arg;
+	int fd, err;
 
-	for (;;) {
-		const int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
-		int err;
-
-		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
-			continue;
-		if (fd < 0)
-			return NULL;
+	while ((fd = gw_ssd_socket_accept(&listener->socket)) >= 0) {
 		if (set_client(listener, fd)) {
 			err = gw_link_serve(&listener->port, fd);
 			if (err < 0)
-				fprintf(stderr, "godwit-ssd: %s: hung up: %s\n", listener->path,
+				fprintf(stderr, "godwit-ssd: %s: hung up: %s\n", listener->socket.path,
 					strerror(-err));
 		}
 		set_client(listener, -1);
 		close(fd);
 	}
+	return NULL;
 }
 
 int gw_listener_start(struct gw_listener *listener)
@@ -118,19 +159,17 @@ int gw_listener_start(struct gw_listener *listener)
 /* Shutting a socket down ends the accept() and the recv() that wait on it. */
 void gw_listener_close(struct gw_listener *listener)
 {
-	if (listener->fd < 0)
+	if (listener->socket.fd < 0)
 		return;
 	pthread_mutex_lock(&listener->lock);
 	listener->is_stopping = true;
-	shutdown(listener->fd, SHUT_RDWR);
+	shutdown(listener->socket.fd, SHUT_RDWR);
 	if (listener->client_fd >= 0)
 		shutdown(listener->client_fd, SHUT_RDWR);
 	pthread_mutex_unlock(&listener->lock);
 	if (listener->has_thread)
 		pthread_join(listener->thread, NULL);
-	unlink(listener->path);
-	close(listener->fd);
-	listener->fd = -1;
+	gw_ssd_socket_close(&listener->socket);
 	gw_port_fini(&listener->port);
 	pthread_mutex_destroy(&listener->lock);
 }

@@ -7,10 +7,11 @@
 #include <stdbool.h>
 
 #include "ssd.h"
+#include "ssd_control.h"
 
 struct gw_listener {
-	const char *path;		/* borrowed */
-	int fd, client_fd;		/* -1: none */
+	struct gw_ssd_socket socket;
+	int client_fd;			/* -1: none */
 	bool is_stopping, has_thread;
 	pthread_mutex_t lock;		/* of client_fd and is_stopping */
 	pthread_t thread;

@@ -219,7 +219,7 @@ static int run(struct ssd *ssd, const sigset_t *ending, struct gw_diag *diag)
 		const struct gw_ctrl *c = ssd->listener[i].port.ctrl;
 
 		printf("controller %u of %s%s listens on %s\n", c->cntlid, c->ss->config.nqn,
-		       c->is_manager ? ", which manages migrations," : "", ssd->listener[i].path);
+		       c->is_manager ? ", which manages migrations," : "", ssd->listener[i].socket.path);
 	}
 	if (fflush(stdout) != 0)
 		return gw_fail(diag, -EIO, "cannot write to standard output");
