@@ -256,6 +256,55 @@ Test(ssd_observe, a_line_that_is_too_long_is_told_so)
 	gw_ssd_control_close(&socket_control);
 }
 
+/* Lines in the pipe, all whole and in order. Return: how many. */
+static uint32_t drain(int fd, uint64_t *sequence)
+{
+	static char text[1 << 20];
+	size_t used = 0;
+	uint32_t count = 0;
+	ssize_t got;
+
+	while ((got = read(fd, text + used, sizeof(text) - 1 - used)) > 0)
+		used += (size_t)got;
+	text[used] = '\0';
+	for (char *at = text, *end; (end = strchr(at, '\n')) != NULL; at = end + 1) {
+		const uint64_t here = strtoull(at, NULL, 10);
+
+		*end = '\0';
+		cr_assert_gt(here, *sequence);
+		cr_assert_not_null(strstr(at, ": Successful Completion, DW0 0h, "));
+		*sequence = here;
+		count++;
+	}
+	cr_assert(used == 0 || text[used - 1] == '\0', "the last one is whole, too");
+	return count;
+}
+
+/* A trace that nobody takes holds up no command; what was not taken is counted. */
+Test(ssd_observe, a_trace_into_a_full_pipe_loses_lines_and_holds_up_nothing)
+{
+	const uint64_t before = gw_trace_dropped();
+	uint64_t sequence = 0;
+	uint32_t taken;
+	int pipe_fd[2];
+
+	cr_assert_eq(pipe2(pipe_fd, O_CLOEXEC | O_NONBLOCK), 0);
+	cr_assert_gt(fcntl(pipe_fd[1], F_SETPIPE_SZ, 4096), 0);
+	cr_assert_eq(fcntl(pipe_fd[1], F_SETFL, 0), 0);
+	cr_assert_eq(gw_trace_to(pipe_fd[1], false), 0);
+	for (uint32_t i = 0; i < 400; i++)
+		write_blocks(A, i, 1);
+	cr_assert_gt(gw_trace_dropped(), before);
+	cr_assert_not_null(strstr(control("status"), "\"trace_dropped\":"));
+	taken = drain(pipe_fd[0], &sequence);
+	cr_assert_gt(taken, 0);
+	write_blocks(A, 0, 1);		/* after the one that waited for room */
+	cr_assert_gt(drain(pipe_fd[0], &sequence), 0, "it goes on");
+	gw_trace_to(-1, false);
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+}
+
 /* ---- Sockets ------------------------------------------------------------------------------------------ */
 
 static void limit_descriptors(rlim_t most)

@@ -44,6 +44,7 @@ static int do_status(const struct request *r, struct gw_diag *diag)
 	for (uint32_t i = 0; i < r->set->subsystems; i++)
 		json_object_array_add(list, gw_observe_subsystem(r->set->subsys[i]));
 	json_object_object_add(r->answer, "subsystems", list);
+	add(r->answer, "trace_dropped", gw_trace_dropped());
 	return 0;
 }
 
@@ -366,8 +367,8 @@ static void *serve(void *arg)
 		serve_client(control, fd);
 		close(fd);
 	}
-}
 	return NULL;
+}
 
 int gw_ssd_control_open(struct gw_ssd_control *control, const char *path, const struct gw_ssd_set *set,
 			struct gw_diag *diag)

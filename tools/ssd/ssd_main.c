@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* godwit-ssd: an NVMe subsystem in a process. See godwit-ssd(8). */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <godwit/version.h>
 
@@ -24,7 +26,7 @@ struct ssd {
 	const char *script_path;	/* NULL: no commands to begin with */
 	struct gw_ssd_set set;
 	struct gw_ssd_control control;
-	FILE *trace;			/* NULL: none */
+	int trace_fd;			/* -1: none */
 };
 
 static const char usage[] =
@@ -139,12 +141,11 @@ static int open_trace(struct ssd *ssd, char *text, struct gw_diag *diag)
 
 	if (is_json)
 		*format = '\0';
-	if (ssd->trace != NULL)
+	if (ssd->trace_fd >= 0)
 		return gw_fail_exit(diag, GW_EXIT_USAGE, -EINVAL, "one --trace is enough");
-	ssd->trace = fopen(text, "we");
-	if (ssd->trace == NULL)
+	ssd->trace_fd = open(text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (ssd->trace_fd < 0 || gw_trace_to(ssd->trace_fd, is_json) < 0)
 		return gw_fail(diag, -errno, "cannot write %s: %s", text, strerror(errno));
-	gw_trace_to(ssd->trace, is_json);
 	return 0;
 }
 
@@ -244,9 +245,12 @@ static int stop(struct ssd *ssd, struct gw_diag *diag)
 			err = gw_fail_exit(diag, GW_EXIT_IO, closed, "subsystem %u: what its write cache held is "
 					   "lost: %s", i + 1, strerror(-closed));
 	}
-	gw_trace_to(NULL, false);
-	if (ssd->trace != NULL)
-		fclose(ssd->trace);
+	gw_trace_to(-1, false);
+	if (ssd->trace_fd >= 0)
+		close(ssd->trace_fd);
+	if (gw_trace_dropped() > 0)
+		fprintf(stderr, "godwit-ssd: %llu commands are not in the trace\n",
+			(unsigned long long)gw_trace_dropped());
 	return err;
 }
 
@@ -282,6 +286,7 @@ int main(int argc, char **argv)
 
 	if (ssd == NULL)
 		return GW_EXIT_CANNOT;
+	ssd->trace_fd = -1;
 	if (argc > 1 && strcmp(argv[1], "ctl") == 0) {
 		err = ask(argc, argv, &diag);
 		if (err < 0)

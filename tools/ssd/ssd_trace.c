@@ -2,21 +2,28 @@
 #include "ssd_trace.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
+
+#define LINE_BYTES_MAX 2048u
 
 /* One file for all controllers of the process, so that it has the order between them. */
 static struct {
 	pthread_mutex_t lock;
-	_Atomic(FILE *) file;
+	atomic_int fd;			/* -1: none. Borrowed */
 	bool is_json, is_incomplete;
-	_Atomic uint64_t next;
-} sink = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	FILE *line;			/* makes text */
+	char text[LINE_BYTES_MAX];	/* the latest line */
+	size_t bytes, written;		/* of it */
+	_Atomic uint64_t next, dropped;
+} sink = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
 
 int gw_trace_init(struct gw_trace *trace)
 {
@@ -50,17 +57,49 @@ static void count(struct gw_trace_kind *kind, const struct gw_trace_entry *entry
 	gw_hist_record(&kind->hist, entry->took_ns);
 }
 
-/* Numbers are given under the lock, so that the file has them in their order. */
+/* What is left of the latest line. Return: false: not all of it can be written now. */
+static bool finish_line(void)
+{
+	while (sink.written < sink.bytes) {
+		const ssize_t got = write(atomic_load(&sink.fd), sink.text + sink.written,
+					  sink.bytes - sink.written);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got >= 0) {
+			sink.written += (size_t)got;
+			continue;
+		}
+		if (!sink.is_incomplete)
+			fprintf(stderr, "godwit-ssd: the trace is not complete: %s\n",
+				errno == EAGAIN ? "nobody takes it" : strerror(errno));
+		sink.is_incomplete = true;
+		return false;
+	}
+	return true;
+}
+
+/*
+ * Numbers are given under the lock, so that the file has them in their order. A command does not wait for
+ * who reads the trace: a line that finds the one before it not taken yet is dropped.
+ */
 static void write_line(struct gw_trace_entry *entry)
 {
 	pthread_mutex_lock(&sink.lock);
 	entry->sequence = atomic_fetch_add(&sink.next, 1) + 1;
-	if (sink.file != NULL) {
-		gw_trace_print(sink.file, entry, sink.is_json);
-		if (fflush(sink.file) != 0 && !sink.is_incomplete) {
-			sink.is_incomplete = true;
-			fprintf(stderr, "godwit-ssd: the trace is not complete: %s\n", strerror(errno));
-		}
+	if (atomic_load(&sink.fd) < 0) {
+		pthread_mutex_unlock(&sink.lock);
+		return;
+	}
+	if (finish_line()) {
+		rewind(sink.line);
+		gw_trace_print(sink.line, entry, sink.is_json);
+		fflush(sink.line);
+		sink.bytes = (size_t)ftell(sink.line);
+		sink.written = 0;
+		finish_line();
+	} else {
+		atomic_fetch_add(&sink.dropped, 1);
 	}
 	pthread_mutex_unlock(&sink.lock);
 }
@@ -69,24 +108,45 @@ void gw_trace_add(struct gw_trace *trace, struct gw_trace_entry *entry)
 {
 	count(&trace->kind[gw_words_number(entry->sqid == 0, entry->sqe.opcode)], entry);
 	entry->at_ns = now_ns();
-	if (atomic_load(&sink.file) == NULL)
+	if (!gw_trace_has_file())
 		entry->sequence = atomic_fetch_add(&sink.next, 1) + 1;
 	else
 		write_line(entry);
 	trace->ring[trace->count++ % GW_TRACE_ENTRIES] = *entry;
 }
 
-void gw_trace_to(FILE *file, bool is_json)
+int gw_trace_to(int fd, bool is_json)
 {
+	int err = 0;
+
 	pthread_mutex_lock(&sink.lock);
-	sink.file = file;
+	if (sink.line != NULL && atomic_load(&sink.fd) >= 0 && !finish_line())
+		atomic_fetch_add(&sink.dropped, 1);
+	sink.bytes = 0;
+	sink.written = 0;
+	if (fd >= 0) {
+		if (sink.line == NULL)
+			sink.line = fmemopen(sink.text, sizeof(sink.text), "w");
+		if (sink.line == NULL || fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+			err = -errno;
+	} else if (sink.line != NULL) {
+		fclose(sink.line);
+		sink.line = NULL;
+	}
 	sink.is_json = is_json;
+	atomic_store(&sink.fd, err < 0 ? -1 : fd);
 	pthread_mutex_unlock(&sink.lock);
+	return err;
 }
 
 bool gw_trace_has_file(void)
 {
-	return atomic_load(&sink.file) != NULL;
+	return atomic_load(&sink.fd) >= 0;
+}
+
+uint64_t gw_trace_dropped(void)
+{
+	return atomic_load(&sink.dropped);
 }
 
 static void print_json(FILE *file, const struct gw_trace_entry *e, const char *command)

@@ -42,9 +42,14 @@ void gw_trace_fini(struct gw_trace *trace);
 /* Fills in sequence and at_ns. */
 void gw_trace_add(struct gw_trace *trace, struct gw_trace_entry *entry);
 
-/* From now on each entry of the process goes to that file, too, as text or JSON lines; NULL: none does. */
-void gw_trace_to(FILE *file, bool is_json);
+/*
+ * From now on each entry of the process goes to that file, too, as text or JSON lines; -1: none does. fd is
+ * borrowed, and does not block from now on: what a pipe has no room for is dropped. Return: 0 or negative
+ * errno; to end it never fails.
+ */
+int gw_trace_to(int fd, bool is_json);
 bool gw_trace_has_file(void);
+uint64_t gw_trace_dropped(void);	/* entries that are not in it */
 void gw_trace_print(FILE *file, const struct gw_trace_entry *entry, bool is_json);
 
 #endif
