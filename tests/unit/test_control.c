@@ -112,7 +112,6 @@ Test(control, out_of_range_is_refused_with_the_range)
 	static const char *const values[] = {
 		"\"downtime_limit_ns\":999999", "\"downtime_limit_ns\":3600000000001",
 		"\"downtime_limit_ns\":0", "\"downtime_limit_ns\":-1",
-		"\"downtime_limit_ns\":99999999999999999999999",
 		"\"bandwidth_bytes_per_s\":4095", "\"max_rounds\":1000001",
 	};
 	char line[256];
@@ -125,6 +124,10 @@ Test(control, out_of_range_is_refused_with_the_range)
 	expect_refused("{\"schema_version\":1,\"id\":\"x\",\"command\":\"set\",\"max_rounds\":-3}",
 		       GW_CONTROL_OUT_OF_RANGE, "1 to 1000000, or 0");
 	cr_expect_str_eq(refusal.id, "\"x\"", "the refusal repeats the id");
+	/* What no 64 bits hold is no number for json-c from 0.18 on, and the greatest one before. */
+	cr_expect(parse("{\"schema_version\":1,\"command\":\"set\","
+			"\"downtime_limit_ns\":99999999999999999999999}") == -EINVAL);
+	cr_expect(refusal.error == GW_CONTROL_OUT_OF_RANGE || refusal.error == GW_CONTROL_BAD_MESSAGE);
 }
 
 Test(control, a_line_may_come_in_pieces_and_one_too_long_is_said_once)
