@@ -21,10 +21,12 @@ commit_order() {
 	loop target "$2"; target=$LOOP
 	mkfs."$1" -q "$source" >/dev/null && mount_at m "$source" || return 1
 	cp /bin/bash "$SCRATCH/m/file" && sync "$SCRATCH/m/file"
-	strace -f -y -s 200 -o "$SCRATCH/trace" -e trace=write,fdatasync,ioctl "$GODWIT" migrate \
+	# A file for each thread: none is cut in two by what another one does meanwhile.
+	strace -ff -y -s 200 -o "$SCRATCH/traced" -e trace=write,fdatasync,ioctl "$GODWIT" migrate \
 		"$source" "$target" --handoff freeze --downtime-limit 10s --quiesce-deadline 60s \
 		--name "$NAME" --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" \
 		>"$SCRATCH/out" 2>"$SCRATCH/err" || { sed 's/^/# /' "$SCRATCH/err"; return 1; }
+	grep -l FIFREEZE "$SCRATCH"/traced.* | xargs -r cat >"$SCRATCH/trace"
 	line 'ioctl\(.*FIFREEZE.* = 0' && frozen=$LINE &&
 		line 'write\(.*/journal>.*blackout_so_far_ns' "$frozen" && recorded=$LINE &&
 		line 'fdatasync\(.*/journal>\) *= 0' "$recorded" && synced=$LINE &&
