@@ -17,6 +17,9 @@
 
 #define LIMIT_S 300
 
+/* Where drives keep what they have; it goes with us, however an item ends. */
+static char scratch[] = "/tmp/godwit-conform-XXXXXX";
+
 static const struct cf_transport *const transports[] = { &cf_in_process, &cf_over_vfio_user };
 static const struct cf_chapter *const chapters[] = { &cf_advertised, &cf_queues, &cf_log,
 						     &cf_suspend,    &cf_state,	 &cf_memory,
@@ -44,7 +47,12 @@ static void run_here(const struct options *o, const struct cf_item *item, int to
 	struct result result = { .verdict = NOT_SHOWN };
 	struct cf t = { .got = "" };
 
+	signal(SIGHUP, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
 	alarm(LIMIT_S);
+	if (chdir(scratch) < 0)
+		_exit(1);
 	if (o->transport->open(&t.drive, item->kind)) {
 		item->run(&t);
 		o->transport->close();
@@ -140,6 +148,34 @@ static int run_all(const struct options *o)
 	return counts[FAILED] == 0 ? 0 : 1;
 }
 
+static void remove_scratch(void)
+{
+	char command[sizeof(scratch) + 16];
+
+	snprintf(command, sizeof(command), "rm -rf %s", scratch);
+	if (system(command) != 0)
+		fprintf(stderr, "%s is still there\n", scratch);
+}
+
+/* We become what removes it: a handler can call little else. */
+static void remove_and_end(int number)
+{
+	(void)number;
+	execl("/bin/sh", "sh", "-c", "rm -rf \"$0\"; exit 1", scratch, (char *)NULL);
+	_exit(1);
+}
+
+static void make_scratch(void)
+{
+	if (mkdtemp(scratch) == NULL) {
+		perror(scratch);
+		exit(1);
+	}
+	signal(SIGHUP, remove_and_end);
+	signal(SIGINT, remove_and_end);
+	signal(SIGTERM, remove_and_end);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
@@ -166,10 +202,12 @@ int main(int argc, char **argv)
 		o.only = transports[i];
 	}
 	o.wanted = argv + at;
+	make_scratch();
 	for (size_t i = 0; i < COUNT(transports); i++) {
 		o.transport = transports[i];
 		if (o.only == NULL || o.only == o.transport)
 			status |= run_all(&o);
 	}
+	remove_scratch();
 	return status;
 }

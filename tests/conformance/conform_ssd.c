@@ -50,7 +50,7 @@ static void begin(enum cf_kind kind)
 	struct gw_diag diag = { 0 };
 
 	gw_dma_catch_sigbus();
-	strcpy(dir, "/tmp/godwit-conform-XXXXXX");
+	strcpy(dir, "ssd-XXXXXX");	/* in the item's working directory */
 	assert(mkdtemp(dir) != NULL);
 	configure(&config, kind);
 	if (gw_subsys_open(&ss, dir, &config, &diag) < 0) {

@@ -18,7 +18,13 @@ import tempfile
 BUILD = os.environ.get("GW_BUILD") or "build"
 # Silence that ends the connection for good is 5 s by default; a busy machine can be that slow.
 PATIENCE_MS = 60000
+# Of a guest: what ends the test as a whole ends it, too.
+LIMIT_S = os.environ.get("GW_TEST_LIMIT_S") or "1700"
 EMULATOR_BROKE = 121
+
+
+# Whoever ends us with it wants the guest gone, too, and the folder.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 class Lines:
@@ -71,17 +77,20 @@ class Ssd:
 
 def guest(ssd, lines, options, words, on_line, script="tests/vm/ssd-guest"):
     """A guest from boot to end; on_line(line, process) gets what is for the host."""
-    command = ["tools/lab/run", "--verbose", "--retries", "0", "--timeout", "900", "--drive", "none",
+    command = ["tools/lab/run", "--verbose", "--retries", "0", "--timeout", LIMIT_S, "--drive", "none",
                *options, *ssd.devices(), "--", "bash", script, *words]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if line.startswith("not ok"):
-            print("# " + line, file=sys.stderr, end="")
-        if line.startswith("@"):
-            on_line(line.split(), process)
-        else:
-            lines.add(line)
-    status = process.wait()
+    try:
+        for line in process.stdout:
+            if line.startswith("not ok"):
+                print("# " + line, file=sys.stderr, end="")
+            if line.startswith("@"):
+                on_line(line.split(), process)
+            else:
+                lines.add(line)
+        status = process.wait()
+    finally:
+        process.terminate()
     if status >= 120:
         lines.say(False, f"the guest came to a bad end ({status})")
     return status
