@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What a user writes for the software SSD: a configuration file, or lines of the control socket (as
- * a script has them). The first byte says which. Refused or not, it is said in words.
+ * What a user writes for the software SSD: a configuration file, the description of a store, or lines
+ * of the control socket (as a script has them). The first byte says which. Refused or not, it is said
+ * in words.
  */
 #include <assert.h>
+#include <errno.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ssd_control.h"
@@ -65,6 +68,34 @@ static void read_config(const uint8_t *data, size_t size)
 	close(fd);
 }
 
+/* A directory that was tampered with, or was half restored: its files are there, or made. */
+static void open_store(const uint8_t *data, size_t size)
+{
+	struct gw_ssd_config config;
+	struct gw_diag diag = { 0 };
+	struct gw_subsys store;
+	char path[64], name[96];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/store", dir);
+	assert(mkdir(path, 0700) == 0 || errno == EEXIST);
+	snprintf(name, sizeof(name), "%s/subsystem.json", path);
+	file = fopen(name, "we");
+	assert(file != NULL);
+	assert(fwrite(data, 1, size, file) == size);
+	fclose(file);
+	gw_ssd_config_init(&config);
+	config.cache_bytes = 0;
+	if (gw_subsys_open(&store, path, &config, &diag) < 0) {
+		assert(diag.text[0] != '\0');
+		return;
+	}
+	for (uint32_t i = 0; i < GW_SSD_NAMESPACES_MAX; i++)
+		assert(store.ns[i] == NULL || store.ns[i]->nsid == i + 1);
+	assert(gw_subsys_used_bytes(&store) <= config.capacity_bytes);
+	assert(gw_subsys_close(&store) == 0);
+}
+
 static void control(char *line)
 {
 	bool is_refused;
@@ -92,6 +123,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (data[0] == 'c') {
 		read_config(data + 1, size - 1);
+		return 0;
+	}
+	if (data[0] == 's') {
+		open_store(data + 1, size - 1);
 		return 0;
 	}
 	text = rest = strndup((const char *)data + 1, size - 1);

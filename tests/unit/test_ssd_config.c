@@ -472,6 +472,8 @@ Test(ssd_config, a_bad_description_is_said)
 	open_fails("namespace 3 makes no sense");
 	describe("{\"schema_version\":1,\"namespaces\":[],\"saved_features\":[{\"controller\":99}]}");
 	open_fails("saved feature");
+	describe("{\"schema_version\":1,\"namespaces\":[{\"nsid\":1,\"block_bytes\":512,\"size_bytes\":4096}]}");
+	open_fails("more than the 4096 that its namespace takes");
 	unlink(in_store("subsystem.json"));
 	cr_assert_eq(symlink("subsystem.json", file), 0);
 	open_fails("subsystem.json: Too many levels");

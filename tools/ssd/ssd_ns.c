@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SECTOR_BYTES 512u
@@ -712,12 +713,19 @@ static int open_file(int dir_fd, uint32_t nsid, const char *kind, uint64_t bytes
 		     struct gw_diag *diag)
 {
 	char name[64];
+	struct stat st;
 	int fd;
 
 	name_of(name, nsid, kind);
 	fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return gw_fail(diag, -errno, "cannot open %s: %s", name, strerror(errno));
+	/* A description that was damaged is no reason to cut off what is there. */
+	if (fstat(fd, &st) == 0 && st.st_size > (off_t)bytes) {
+		close(fd);
+		return gw_fail(diag, -EINVAL, "%s is %lld bytes long, more than the %llu that its namespace "
+					      "takes", name, (long long)st.st_size, (unsigned long long)bytes);
+	}
 	if (ftruncate(fd, (off_t)bytes) < 0) {
 		const int err = -errno;
 

@@ -137,6 +137,7 @@ static uint16_t create_locked(struct gw_cmd *cmd, uint64_t bytes, uint8_t lbads)
 		return NVME_SC_NAMESPACE_ID_UNAVAILABLE;
 	if (bytes > ss->config.capacity_bytes - gw_subsys_used_bytes(ss))
 		return NVME_SC_NAMESPACE_CAPACITY;
+	gw_ns_unlink(ss->dir_fd, nsid);		/* of one whose deletion was cut short */
 	if (gw_subsys_create(ss, nsid, bytes, lbads, 0, &ns, NULL) < 0)
 		return NVME_SC_INTERNAL;
 	if (gw_subsys_save(ss, NULL) < 0) {
