@@ -239,6 +239,7 @@ static void physical_sectors(struct gw_check *check, struct gw_row *row)
 		gw_row_warn(row, "the target's physical sectors have %u bytes, the source's %u: "
 			    "writes may be slower there", target->physical_bytes,
 			    source->physical_bytes);
+		gw_row_mend(row, "name another target, if that matters");
 		return;
 	}
 	gw_row_met(row, "%u and %u bytes", source->physical_bytes, target->physical_bytes);

@@ -31,6 +31,21 @@ static const char *name_of(enum gw_end end)
 	return end == GW_SOURCE ? "source" : "target";
 }
 
+/* An end that is a namespace, whose drive did not answer. Return: true if there is one; then the row is done. */
+static bool is_silent(const struct gw_check *check, enum gw_end end, struct gw_row *row)
+{
+	if (check->nvme_err[end] == 0 || check->nvme_err[end] == -ENXIO)
+		return false;
+	gw_row_warn(row, "the %s's drive did not say", name_of(end));
+	gw_row_mend(row, "run as root; see what `nvme id-ns %s` says", node_of(check, end)->path);
+	return true;
+}
+
+static bool either_is_silent(const struct gw_check *check, struct gw_row *row)
+{
+	return is_silent(check, GW_SOURCE, row) || is_silent(check, GW_TARGET, row);
+}
+
 /* The row needs both; says so where it lacks one. */
 static bool has_both(const struct gw_check *check, struct gw_row *row)
 {
@@ -40,13 +55,7 @@ static bool has_both(const struct gw_check *check, struct gw_row *row)
 			return false;
 		}
 	}
-	for (enum gw_end end = GW_SOURCE; end <= GW_TARGET; end++) {
-		if (check->nvme_err[end] != 0) {
-			gw_row_warn(row, "the %s's drive did not say", name_of(end));
-			return false;
-		}
-	}
-	return true;
+	return !either_is_silent(check, row);
 }
 
 /* The row is about one end. Return: its facts, or NULL; then the row is done. */
@@ -55,8 +64,8 @@ static const struct gw_nvme_facts *needs(const struct gw_check *check, enum gw_e
 {
 	if (check->nvme_err[end] == -ENXIO)
 		gw_row_met(row, "the %s is no NVMe namespace", name_of(end));
-	else if (check->nvme_err[end] != 0)
-		gw_row_warn(row, "the %s's drive did not say", name_of(end));
+	else
+		is_silent(check, end, row);
 	return facts_of(check, end);
 }
 
@@ -225,7 +234,8 @@ static void command_set(struct gw_check *check, struct gw_row *row)
 			    "system");
 		return;
 	}
-	gw_row_met(row, "NVM");
+	if (!either_is_silent(check, row))
+		gw_row_met(row, "NVM");
 }
 
 /* ---- capacity ---- */
@@ -387,16 +397,19 @@ static void deallocated(struct gw_check *check, struct gw_row *row)
 
 	if (!has_both(check, row))
 		return;
-	if (source->deallocated == target->deallocated)
+	if (source->deallocated == target->deallocated) {
 		gw_row_met(row, "same: they read as %s", names[source->deallocated]);
-	else if (source->deallocated == GW_NVME_DEALLOCATED_ANYTHING)
+	} else if (source->deallocated == GW_NVME_DEALLOCATED_ANYTHING) {
 		gw_row_differs(row, "as anything on the source, as %s on the target",
 			       names[target->deallocated]);
-	else
+	} else {
 		gw_row_warn(row, "as %s on the source, as %s on the target: the copy itself is "
 			    "right, but a program that discards later and relies on what it reads "
 			    "then is not", names[source->deallocated],
 			    names[target->deallocated]);
+		gw_row_mend(row, "have such a program write zeroes (blkdiscard -z) instead of "
+			    "discarding, or name another target");
+	}
 	if (source->can_deallocate && !target->can_deallocate && row->state != GW_ROW_WARNING)
 		gw_row_differs(row, "only the source's drive can deallocate: discards will do "
 			       "nothing on the target");
@@ -417,7 +430,7 @@ static void write_protection(struct gw_check *check, struct gw_row *row)
 	} else if (source != NULL && source->is_write_protected) {
 		gw_row_differs(row, "the source is write protected by its drive, the target will "
 			       "not be");
-	} else {
+	} else if (!either_is_silent(check, row)) {
 		gw_row_met(row, "none");
 	}
 }
@@ -440,6 +453,8 @@ static void reservations_of_target(struct gw_check *check, struct gw_row *row)
 	} else if (!target->knows_reservations) {
 		gw_row_warn(row, "the target can be reserved, and its drive does not say whether "
 			    "it is");
+		gw_row_mend(row, "see `nvme resv-report /dev/%s`; make sure that no other host uses "
+			    "it", check->target->disk_name);
 	} else {
 		gw_row_met(row, target->reservation != 0 ? "reserved by this host" : "not reserved");
 	}
@@ -460,6 +475,8 @@ static void reservations_of_source(struct gw_check *check, struct gw_row *row)
 	} else if (source->can_reserve && !source->knows_reservations) {
 		gw_row_warn(row, "the source can be reserved, and its drive does not say whether "
 			    "it is");
+		gw_row_mend(row, "see `nvme resv-report /dev/%s`; what is reserved there is to be "
+			    "reserved on the target after the switch", check->source->disk_name);
 	} else {
 		gw_row_met(row, source->can_reserve ? "not reserved" : "it cannot be reserved");
 	}
@@ -523,6 +540,7 @@ static void shared_target(struct gw_check *check, struct gw_row *row)
 			    target->foreign_cntlid);
 	} else if (target->has_controllers) {
 		gw_row_warn(row, "shared, and its drive does not say between which controllers");
+		gw_row_mend(row, "make sure that no other host uses it");
 	} else {
 		gw_row_met(row, "its subsystem has one controller");
 	}
@@ -573,11 +591,17 @@ static const struct {
 
 static void critical_warnings(struct gw_check *check, struct gw_row *row)
 {
-	gw_row_met(row, "none");
+	if (!either_is_silent(check, row))
+		gw_row_met(row, "none");
 	/* The target's are worse: looked at last. */
 	for (enum gw_end end = GW_SOURCE; end <= GW_TARGET; end++) {
 		const struct gw_nvme_facts *const facts = facts_of(check, end);
 
+		if (facts != NULL && !facts->knows_health) {
+			gw_row_warn(row, "the %s's drive did not say", name_of(end));
+			gw_row_mend(row, "see `nvme smart-log /dev/%s`",
+				    node_of(check, end)->disk_name);
+		}
 		for (size_t i = 0; facts != NULL && i < sizeof(warnings) / sizeof(warnings[0]); i++) {
 			if ((facts->critical_warning & warnings[i].bit) == 0)
 				continue;
@@ -622,6 +646,8 @@ static void spare(struct gw_check *check, struct gw_row *row)
 			continue;
 		gw_row_warn(row, "%s: the %s's drive is at the end of its life", text,
 			    name_of(end));
+		gw_row_mend(row, end == GW_TARGET ? "name another target" :
+			    "see `nvme smart-log`; migrate soon, with --verify");
 		return;
 	}
 	gw_row_met(row, "%s", text[0] != '\0' ? text : "not known");

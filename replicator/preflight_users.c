@@ -446,6 +446,7 @@ static void throttle_cgroup(const struct gw_write_limit *limit, struct gw_row *r
 
 	if (err < 0) {
 		gw_row_unmet(row, "%.128s: its limits cannot be read: %s", limit->path, strerror(-err));
+		gw_row_mend(row, "name another cgroup, or leave --throttle-writers away");
 	} else if (!gw_write_limit_is_writable(limit)) {
 		gw_row_unmet(row, "%.128s: this process may not change its limits", limit->path);
 		gw_row_mend(row, "run as root, outside of a container that has it read-only");
@@ -463,6 +464,8 @@ static void throttle_cgroup(const struct gw_write_limit *limit, struct gw_row *r
 		gw_row_warn(row, "%.96s: cgroup v1 limits direct and synchronous writes only; what the "
 			    "page cache writes back later, and child cgroups, are not limited",
 			    limit->path);
+		gw_row_mend(row, "have the writers use O_DIRECT, O_SYNC or fsync, or boot with cgroup "
+			    "v2 (systemd.unified_cgroup_hierarchy=1)");
 	} else {
 		gw_row_met(row, "%.128s, %s", limit->path,
 			   former == 0 ? "no limit now" : gw_format_rate(text, former));

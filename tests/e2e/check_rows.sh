@@ -45,10 +45,11 @@ only_unmet() {
 	return 1
 }
 
-# each_mends: no row that is unmet leaves the reader without a way out.
+# each_mends: no row that is unmet, or warns, leaves the reader without a way out; those that had nothing to
+# look at follow another.
 each_mends() {
-	grep -E '^[^|]*\|unmet\|[^|]*\|$' "$SCRATCH/rows" || return 0
-	echo "# unmet rows without a mend"
+	grep -E '^[^|]*\|(unmet|warning)\|[^|]*\|$' "$SCRATCH/rows" | grep -v '|cannot be looked at ' || return 0
+	echo "# rows without a mend"
 	return 1
 }
 
