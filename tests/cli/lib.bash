@@ -31,7 +31,7 @@ check() {
 skip() { echo "ok - $1 # SKIP $2"; }
 
 # All verbs, a line each; those of a group with both words.
-verbs() { "$GODWIT" help | sed -n 's/^  \([a-z]\+\( [a-z]\+\)\?\)  .*/\1/p'; }
+verbs() { "$GODWIT" help | sed -n 's/^  \([a-z-]\+\( [a-z]\+\)\?\)  .*/\1/p'; }
 
 # Long options of a verb, a line each.
 options_of() {

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Every option of the tables is in the manual page and in the completion; the completion works.
+# Every option of the tables is in the manual page, with its choices and default, and in the completion; the
+# completion works.
 # shellcheck source=tests/cli/lib.bash
 . "$(dirname "$0")/lib.bash"
 
@@ -30,6 +31,57 @@ has_no_leftovers() {
 	return $bad
 }
 
+# Choices and defaults, a line for each option that has some: "track auto|nvme|block|none auto".
+facts_of() {
+	# shellcheck disable=SC2086	# two words
+	"$GODWIT" $1 --help | awk '
+		function put() {
+			if (text ~ /\|/ || text ~ /\(default: /) {
+				choices = text ~ /^[^ ]+ [^ ]*\|/ ? text : "- -"
+				sub(/^[^ ]+ /, "", choices); sub(/ .*/, "", choices)
+				word = text ~ /\(default: / ? text : "-"
+				sub(/.*\(default: */, "", word); sub(/[ ,;)].*/, "", word)
+				name = text; sub(/[ [].*/, "", name)
+				print name, choices, word
+			}
+			text = ""
+		}
+		/^  (-., |    )--[a-z]/ { put(); sub(/^ +(-., )?--/, ""); text = $0; gsub(/ +/, " ", text); next }
+		/^               +[^ ]/ { if (text != "") { sub(/^ +/, ""); text = text " " $0 } next }
+		{ put() }
+		END { put() }'
+}
+
+# In its page, what is said of an option, in plain letters and on one line.
+paragraph_of() {
+	awk -v head="^[*](-[a-z][*], [*])?--$2[*]" '$0 ~ head { on = 1 } /^$/ { on = 0 } on { printf "%s ", $0 }' "$(page_of "$1")" |
+		tr -d '*_\\' | tr -s '\t ' ' '
+}
+
+has_the_same_facts() {
+	local option choices word text bad=0
+	while read -r option choices word; do
+		text=$(paragraph_of "$1" "$option")
+		[ "$choices" = - ] || [[ $text = *"--$option $choices "* ]] ||
+			{ echo "--$option takes $choices; the page: ${text:0:80}"; bad=1; }
+		[ "$word" = - ] || [[ $text != *Default:* ]] || [[ " ${text#*Default:} " = *[' (']"$word"[' .,;)']* ]] ||
+			{ echo "--$option has the default $word; the page: ${text#*Default:}"; bad=1; }
+	done < <(facts_of "$1")
+	return $bad
+}
+names_every_verb() {
+	local verb word bad=0
+	while read -r verb; do
+		for word in $verb; do
+			grep -q "\*$word\*" "$ROOT/docs/man/godwit.8.scd" || { echo "godwit(8) does not tell of $verb"; bad=1; }
+		done
+	done < <(verbs)
+	return $bad
+}
+facts_are_found() {
+	[ "$(facts_of migrate | grep -c '^\(track auto|nvme|block|none auto\|nice - 5\|output text|json text\)$')" = 3 ]
+}
+
 # complete WORD...: what the completion offers for the last word.
 complete_words() {
 	bash -c 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
@@ -57,6 +109,7 @@ offers() {
 
 verbs_exist() { [ "$(verbs | wc -l)" -ge 13 ]; }
 check "the verbs are known to this test" verbs_exist
+check "choices and defaults are known to this test" facts_are_found
 "$GODWIT" completion bash >"$SCRATCH/completion"
 check "completion is a bash script" bash -n "$SCRATCH/completion"
 while read -r verb; do
@@ -65,10 +118,12 @@ while read -r verb; do
 	*)
 		check "$verb: options in the manual" is_documented "$verb"
 		check "$verb: no other options in the manual" has_no_leftovers "$verb"
+		check "$verb: choices and defaults in the manual" has_the_same_facts "$verb"
 		;;
 	esac
 	check "$verb: options in the completion" is_completed "$verb"
 done < <(verbs)
+check "the main page names every verb" names_every_verb
 check "completes verbs" offers 'godwit ver' 'verify version'
 check "completes verbs of a group" offers 'godwit track sta' 'start status'
 check "completes choices" offers 'godwit migrate --track ' 'auto block none nvme'
