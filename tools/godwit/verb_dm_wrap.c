@@ -15,20 +15,33 @@ struct settings {
 	const char *name;
 };
 
-static void print_stops(const struct gw_mount *mounts, int count)
+/* What is mounted from a partition would find no way back to it: device-mapper devices have none. */
+static int refuse_partitions(const struct gw_node *node, const struct gw_mount *mounts, int count,
+			     struct gw_diag *diag)
 {
-	if (count == 0)
+	for (int i = 0; i < count; i++)
+		if (mounts[i].dev != node->dev)
+			return gw_fail_exit(diag, GW_EXIT_CANNOT, -EBUSY,
+				"%s is mounted from a partition of %s: give that partition "
+				"(findmnt '%s'), and migrate it", mounts[i].dir, node->path,
+				mounts[i].dir);
+	return 0;
+}
+
+static void print_stops(const struct gw_node *node, const struct gw_mount *mounts, int count)
+{
+	if (count == 0 && gw_node_is_claimed(node))
+		printf("# Something has it (lsblk %s, swapon --show): take that down.\n", node->path);
+	else if (count == 0)
 		printf("# Stop whatever uses it.\n");
 	for (int i = 0; i < count; i++)
 		printf("umount '%s'\n", mounts[i].dir);
 }
 
-static void print_starts(const struct gw_node *node, const char *name,
-			 const struct gw_mount *mounts, int count)
+static void print_starts(const char *name, const struct gw_mount *mounts, int count)
 {
 	for (int i = 0; i < count; i++)
-		if (mounts[i].dev == node->dev)
-			printf("mount /dev/mapper/%s '%s'\n", name, mounts[i].dir);
+		printf("mount /dev/mapper/%s '%s'\n", name, mounts[i].dir);
 	if (count == 0)
 		printf("# Start it again on /dev/mapper/%s.\n", name);
 }
@@ -39,10 +52,10 @@ static void print_steps(const struct gw_node *node, const char *name,
 	const char *const stable = node->stable_id[0] != '\0' ? node->stable_id : "no stable id";
 
 	printf("# %s (%s): it must not be in use for a moment.\n", node->path, stable);
-	print_stops(mounts, count);
+	print_stops(node, mounts, count);
 	printf("dmsetup create %s --table '0 %" PRIu64 " linear %s 0'\n", name,
 	       node->size_bytes >> 9, node->path);
-	print_starts(node, name, mounts, count);
+	print_starts(name, mounts, count);
 	printf("# For good: run the dmsetup line at boot before the mounts (a systemd unit), with the\n"
 	       "# device's name below /dev/disk/by-id, and name /dev/mapper/%s in /etc/fstab.\n"
 	       "# Then, whenever it is to move:\n"
@@ -75,9 +88,11 @@ static int run(const struct gw_call *call)
 	count = gw_node_mounts(&node, &mounts, &diag);
 	if (count < 0)
 		return gw_verb_exit(&diag, count);
-	print_steps(&node, name, mounts, count);
+	err = refuse_partitions(&node, mounts, count, &diag);
+	if (err == 0)
+		print_steps(&node, name, mounts, count);
 	free(mounts);
-	return GW_EXIT_DONE;
+	return err == 0 ? GW_EXIT_DONE : gw_verb_exit(&diag, err);
 }
 
 static const struct gw_option options[] = {
