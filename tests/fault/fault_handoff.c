@@ -963,15 +963,19 @@ static void commit_races_with_deadline(void)
 	struct gw_handoff_config config;
 	uint64_t deadline_ms = 8;	/* finds its way to what freezing takes here and now */
 	int won = 0, lost = 0, early = 0;
+	const uint64_t enough_ns = gw_now_ns(&gw_clock_monotonic) + PATIENCE_NS;
 
 	set_up(&source, "ext4");
 	config = config_for(&source, GW_HANDOFF_FREEZE);
 	for (int i = 0; i < 300; i++) {
+		const bool has_both = won > 0 && lost > 0;
 		struct gw_diag diag = { 0 };
 		struct gw_handoff *handoff;
 		uint64_t until_ns;
 		int err;
 
+		if (has_both && gw_now_ns(&gw_clock_monotonic) > enough_ns)
+			break;
 		config.deadline_ns = (deadline_ms + random_below(5)) * GW_NS_PER_MS;
 		EXPECT(gw_handoff_create(&handoff, &config) == 0);
 		EXPECT(gw_handoff_prepare(handoff, &diag) == 0);
@@ -993,7 +997,7 @@ static void commit_races_with_deadline(void)
 			EXPECT(gw_handoff_abort(handoff, &diag) == 0);
 		} else {
 			early++;
-			deadline_ms += deadline_ms < 500;
+			deadline_ms += deadline_ms < 2000 ? 1 + deadline_ms / 16 : 0;
 		}
 		EXPECT(err == 0 || err == -ETIME);
 		EXPECT(!is_frozen(source.dir[0]));
