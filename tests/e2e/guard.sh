@@ -3,6 +3,7 @@
 # --guard: the workload's latency governs the copier, which gets done all the same; the report
 # tells of each I/O of the workload once, and of none of the copier's.
 . "$(dirname "$0")/lib.bash"
+TRIES=2
 
 NAME=guard$$
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What `track latency` sees is each I/O of the foreground, once, and none of the copier.
 . "$(dirname "$0")/lib.bash"
+TRIES=2
 
 # watch DEVICE: lines go to $SCRATCH/lines until stop_watching. Attached when the first one is there.
 watch() {

@@ -3,6 +3,7 @@
 # Rounds, limits and predictions: what cannot converge is said early and given up, what can
 # keeps to its bandwidth and its downtime, and nothing is copied twice without need.
 . "$(dirname "$0")/lib.bash"
+TRIES=2
 
 NAME=converge$$
 

@@ -3,6 +3,7 @@
 # How the copier behaves beside others: its CPUs, its nice value, its threads, and its memory, which
 # stays what was announced; the user's commands get what the caller had.
 . "$(dirname "$0")/lib.bash"
+TRIES=2
 
 NAME=manners$$
 SLACK_KIB=2048			# beyond what is announced, while it copies

@@ -3,6 +3,7 @@
 # --throttle-writers: what does not converge without it does with it; the cgroup's former limit is
 # back after the switch, a cancellation, a death at any step, and when the watchdog died as well.
 . "$(dirname "$0")/lib.bash"
+TRIES=2
 
 NAME=throttle$$
 FORMER=$((40 << 20))		# the administrator's own limit

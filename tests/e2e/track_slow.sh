@@ -79,7 +79,7 @@ slow_device() {
 	[ "$took" -ge $((BLOCKS / IOPS / 2)) ] || { SKIP="the device could not be slowed"; return; }
 	blockdev --flushbufs "$source"
 	if ! cmp -l "$source" "$target" | awk '{ b[int(($1 - 1) / 4096)] }
-		END { n = length(b); print "# " n " blocks are stale"; exit n > 0 }'; then
+		END { n = length(b); if (n > 0) print "# " n " blocks of source and target differ"; exit n > 0 }'; then
 		result=1
 	fi
 	return $result
@@ -106,7 +106,7 @@ start_waits() {
 	"$TRACKCTL" stats "$name"
 	"$TRACKCTL" stop "$name" || result=1
 	wait_for rmdir "$GROUP"
-	[ ! -s "$SCRATCH/old" ] || { echo "# writes from before the start are still under way"; result=1; }
+	[ ! -s "$SCRATCH/old" ] || { echo "# writes from before the start are still under way: what was read and what was written differ"; result=1; }
 	return $result
 }
 
