@@ -26,6 +26,7 @@
 #define ANSWER_NS (2 * GW_NS_PER_S)	/* then a change is answered as accepted */
 #define SILENT_NS (10 * GW_NS_PER_S)	/* so long, a client may have to give way to another */
 #define STOP_NS (500 * GW_NS_PER_MS)	/* for what is still to be sent at the end */
+#define DEAF_NS (100 * GW_NS_PER_MS)	/* to newcomers, without a descriptor for them */
 
 /* A change on its way through the migration's thread. */
 enum ask { ASK_NONE, ASK_WAITING, ASK_TAKEN };
@@ -58,6 +59,7 @@ struct gw_control_server {
 	pthread_mutex_t lock;		/* over all that follows; never held while waiting */
 	bool is_stopping;
 	uint64_t published_ns, progress_ns;
+	uint64_t deaf_until_ns;		/* there was no descriptor for a newcomer */
 	struct gw_control_status status;
 	struct client clients[GW_CONTROL_CLIENTS_MAX];
 	char line[GW_CONTROL_MESSAGE_BYTES_MAX];
@@ -381,6 +383,9 @@ static void welcome(struct gw_control_server *server)
 	socklen_t cred_bytes = sizeof(cred);
 	struct client *client;
 
+	/* It stays in the queue, and would be reported again and again. */
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+		server->deaf_until_ns = now_ns() + DEAF_NS;
 	if (fd < 0)
 		return;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_bytes) != 0 ||
@@ -417,6 +422,8 @@ static int timeout_ms(const struct gw_control_server *server)
 		if (waits_for_answer(client) && client->asked_ns + ANSWER_NS < next_ns)
 			next_ns = client->asked_ns + ANSWER_NS;
 	}
+	if (server->deaf_until_ns > now && server->deaf_until_ns < next_ns)
+		next_ns = server->deaf_until_ns;
 	if (next_ns == UINT64_MAX)
 		return -1;
 	return next_ns <= now ? 0 : (int)((next_ns - now) / GW_NS_PER_MS) + 1;
@@ -427,7 +434,10 @@ static uint32_t fill_polls(const struct gw_control_server *server, struct pollfd
 	uint32_t count = 0;
 
 	polls[count++] = (struct pollfd){ .fd = server->wake_fd, .events = POLLIN };
-	polls[count++] = (struct pollfd){ .fd = server->fd, .events = POLLIN };
+	polls[count++] = (struct pollfd){
+		.fd = now_ns() < server->deaf_until_ns ? -1 : server->fd,
+		.events = POLLIN,
+	};
 	for (uint32_t i = 0; i < GW_CONTROL_CLIENTS_MAX; i++) {
 		const struct client *const client = &server->clients[i];
 		short events = 0;

@@ -3,14 +3,17 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -323,6 +326,52 @@ Test(control_server, those_that_watch_hear_the_end_and_those_that_wait_an_answer
 	cr_expect(hear(watcher) == NULL);
 	close(watcher);
 	close(fd);
+}
+
+static void limit_descriptors(rlim_t most)
+{
+	struct rlimit limit;
+
+	cr_assert(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	limit.rlim_cur = most < limit.rlim_max ? most : limit.rlim_max;
+	cr_assert(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+static uint64_t processor_ns(void)
+{
+	struct timespec used;
+
+	cr_assert(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) == 0);
+	return (uint64_t)used.tv_sec * GW_NS_PER_S + (uint64_t)used.tv_nsec;
+}
+
+/* One who comes when there is no descriptor left waits, and costs the migration no processor meanwhile. */
+Test(control_server, without_a_descriptor_newcomers_wait)
+{
+	const int first = dial(), fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+	struct sockaddr_un address;
+	uint64_t before_ns;
+	int last = -1, next;
+
+	say(first, ASK("status"));
+	expect(first, "state", "base");
+	cr_assert(gw_control_address(&address, dir, "m") == 0);
+	limit_descriptors(64);
+	while ((next = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+		last = next;
+	cr_assert(last >= 0);
+	cr_assert(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	say(fd, ASK("status"));
+	before_ns = processor_ns();
+	cr_expect(poll(&pollfd, 1, 1000) == 0);
+	cr_expect(processor_ns() - before_ns < 500 * GW_NS_PER_MS);
+	say(first, ASK("status"));
+	expect(first, "state", "base");
+	limit_descriptors(1024);
+	expect(fd, "state", "base");
+	close(fd);
+	close(first);
 }
 
 Test(control_server, a_live_one_is_refused_and_a_stale_socket_replaced)
