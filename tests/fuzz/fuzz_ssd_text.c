@@ -6,6 +6,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,7 +69,7 @@ static void read_config(const uint8_t *data, size_t size)
 	close(fd);
 }
 
-/* A directory that was tampered with, or was half restored: its files are there, or made. */
+/* A description that was tampered with; files of namespaces are made as it has them. */
 static void open_store(const uint8_t *data, size_t size)
 {
 	struct gw_ssd_config config;
@@ -76,9 +77,14 @@ static void open_store(const uint8_t *data, size_t size)
 	struct gw_subsys store;
 	char path[64], name[96];
 	FILE *file;
+	int fd;
 
 	snprintf(path, sizeof(path), "%s/store", dir);
 	assert(mkdir(path, 0700) == 0 || errno == EEXIST);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (uint32_t nsid = 1; nsid <= GW_SSD_NAMESPACES_MAX; nsid++)
+		gw_ns_unlink(fd, nsid);
+	close(fd);
 	snprintf(name, sizeof(name), "%s/subsystem.json", path);
 	file = fopen(name, "we");
 	assert(file != NULL);
