@@ -223,6 +223,7 @@ $(RACE)/obj/%.o: %.c $(RACE)/compile.stamp
 	$(call say,RACECC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(race_flags) $(werror) -c -o $@ $<
+$(RACE)/race_ssd: $(call race_objects,$(support_src) $(ssd_src))
 $(race_bin): $(RACE)/%: $(RACE)/obj/tests/race/%.o $(call race_objects,$(race_lib_src))
 	$(call say,LD,$@)
 	$(Q)$(CC) -fsanitize=thread -o $@ $^ $(LIBS)
