@@ -51,6 +51,8 @@ static int see_record(void *arg, const struct gw_record *record, struct json_obj
 		if (gw_json_u64(payload, "target_first_sector", &stand->target_first_sector))
 			gw_json_u64(payload, "target_diskseq", &stand->target_diskseq);
 	}
+	if (record->type == GW_RECORD_CONTINUED && stand->state.started != NULL)
+		gw_settings_take_given(stand->state.started, &stand->set, payload);
 	if (record->type == GW_RECORD_REQUEST)
 		see_request(stand, payload);
 	if (record->type == GW_RECORD_VERIFIED)
@@ -179,7 +181,8 @@ static bool was_target_away(const struct gw_job *job, const struct stand *stand)
 		stand->target_first_sector != job->target.disk_first_sector);
 }
 
-static int record_continued(struct gw_job *job, const char *how)
+static int record_continued(struct gw_job *job, const struct gw_migration_config *config,
+			    const char *how)
 {
 	struct json_object *const payload = json_object_new_object();
 	char bytes[GW_UNIT_TEXT_BYTES];
@@ -190,6 +193,7 @@ static int record_continued(struct gw_job *job, const char *how)
 	gw_json_put_string(payload, "how", how);
 	gw_json_put_u64(payload, "pending_bytes", pending);
 	gw_json_put_u64(payload, "generation", job->track->generation);
+	gw_settings_put_given(payload, &job->settings, config);
 	return gw_journal_append(job->journal, GW_RECORD_CONTINUED, payload, &job->diag);
 }
 
@@ -204,7 +208,8 @@ static void restore_unverified(struct gw_job *job)
 			gw_bitmap_set(&job->unverified, (struct gw_run){ grain, 1 });
 }
 
-static int continue_from_pins(struct gw_job *job, const struct stand *stand)
+static int continue_from_pins(struct gw_job *job, const struct gw_migration_config *config,
+			      const struct stand *stand)
 {
 	int err = gw_digests_open(&job->digests, job->state_dir, &job->geom, job->id, &job->diag);
 
@@ -217,7 +222,7 @@ static int continue_from_pins(struct gw_job *job, const struct stand *stand)
 	if (err >= 0)
 		err = gw_job_pin_events(job);
 	if (err >= 0)
-		err = record_continued(job, "pins");
+		err = record_continued(job, config, "pins");
 	if (err >= 0)
 		err = gw_job_open_rest(job);
 	if (err < 0)
@@ -228,7 +233,8 @@ static int continue_from_pins(struct gw_job *job, const struct stand *stand)
 }
 
 /* Marks are lost (reboot) or there were none yet: everything is looked at, what differs is written. */
-static int continue_from_nothing(struct gw_job *job, bool is_resync)
+static int continue_from_nothing(struct gw_job *job, const struct gw_migration_config *config,
+				 bool is_resync)
 {
 	int err = gw_track_block_remove(job->name, &job->diag);
 
@@ -238,7 +244,7 @@ static int continue_from_nothing(struct gw_job *job, bool is_resync)
 	if (err >= 0)
 		err = gw_job_start_from_nothing(job);
 	if (err >= 0)
-		err = record_continued(job, is_resync ? "resync" : "start");
+		err = record_continued(job, config, is_resync ? "resync" : "start");
 	return err < 0 ? err : gw_job_drive(job, true);
 }
 
@@ -300,7 +306,7 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 	if (err < 0)
 		return err;
 	if (!stand->has_tracking)
-		return continue_from_nothing(job, job->settings.resync);
+		return continue_from_nothing(job, config, job->settings.resync);
 	err = open_pins(job, stand);
 	if (err == 0 && was_target_away(job, stand)) {
 		if (!config->resync)
@@ -312,10 +318,10 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 				job->target.path, job->name, job->name);
 		gw_track_close(job->track);
 		job->track = NULL;
-		return continue_from_nothing(job, true);
+		return continue_from_nothing(job, config, true);
 	}
 	if (err == 0)
-		return continue_from_pins(job, stand);
+		return continue_from_pins(job, config, stand);
 	if (err != -ENOENT)
 		return err;
 	if (statfs(GW_BPFFS_DIR, &fs) != 0 || fs.f_type != BPF_FS_MAGIC)
@@ -327,7 +333,7 @@ static int continue_copy(struct gw_job *job, const struct gw_migration_config *c
 			"the pinned tracking of %s is gone (a reboot?), so that nobody knows what "
 			"was written since: --continue %s --resync compares by content and writes "
 			"only what differs", job->name, job->name);
-	return continue_from_nothing(job, true);
+	return continue_from_nothing(job, config, true);
 }
 
 int gw_migration_continue(const struct gw_migration_config *config,

@@ -146,6 +146,12 @@ void gw_settings_from_config(struct gw_settings *settings,
 			     const struct gw_migration_config *config);
 /* What was given anew for a continuation wins over what the journal says. */
 void gw_settings_override(struct gw_settings *settings, const struct gw_migration_config *config);
+/* The same into the record of the continuation; and from there into the record of the start, for the next one. */
+void gw_settings_put_given(struct json_object *payload, const struct gw_settings *settings,
+			   const struct gw_migration_config *config);
+/* What was set before (set) gives way to it. */
+void gw_settings_take_given(struct json_object *started, struct gw_control_values *set,
+			    struct json_object *continued);
 /* What was set over the control socket. A longer limit may move the deadline, too. */
 void gw_settings_apply(struct gw_settings *settings, const struct gw_control_values *set);
 /* All that can be set, as it is now. */

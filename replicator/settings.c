@@ -298,6 +298,7 @@ void gw_settings_override(struct gw_settings *settings,
 	settings->downtime_limit_ns = or_default(config->downtime_limit_ns,
 						 settings->downtime_limit_ns);
 	settings->timeout_ns = or_default(config->timeout_ns, settings->timeout_ns);
+	settings->exec_timeout_ns = or_default(config->exec_timeout_ns, settings->exec_timeout_ns);
 	if (config->downtime_limit_ns != 0)
 		move_deadline(settings);
 	settings->quiesce_deadline_ns = or_default(config->quiesce_deadline_ns,
@@ -323,7 +324,60 @@ void gw_settings_override(struct gw_settings *settings,
 	}
 	settings->resync |= config->resync;
 	settings->restart_on_erase |= config->restart_on_erase;
+	settings->wait_switch |= config->wait_switch;
 	settings->overwrite = config->overwrite;
+}
+
+static void put_given(struct json_object *payload, const char *key, bool is_given, uint64_t value)
+{
+	if (is_given)
+		gw_json_put_u64(payload, key, value);
+}
+
+void gw_settings_put_given(struct json_object *payload, const struct gw_settings *settings,
+			   const struct gw_migration_config *config)
+{
+	put_given(payload, "bandwidth_bytes_per_s", config->bandwidth_bytes_per_s != 0,
+		  settings->bandwidth_bytes_per_s);
+	put_given(payload, "downtime_limit_ns", config->downtime_limit_ns != 0,
+		  settings->downtime_limit_ns);
+	put_given(payload, "timeout_ns", config->timeout_ns != 0, settings->timeout_ns);
+	/* A longer limit may have moved it. */
+	put_given(payload, "quiesce_deadline_ns",
+		  config->quiesce_deadline_ns != 0 || config->downtime_limit_ns != 0,
+		  settings->quiesce_deadline_ns);
+	put_given(payload, "exec_timeout_ns", config->exec_timeout_ns != 0,
+		  settings->exec_timeout_ns);
+	put_given(payload, "max_rounds", config->max_rounds != 0, settings->max_rounds);
+	put_given(payload, "buffers", config->buffers != 0, settings->buffers);
+	if (config->restart_on_erase)
+		gw_json_put_bool(payload, "restart_on_erase", true);
+	if (config->wait_switch)
+		gw_json_put_bool(payload, "wait_switch", true);
+	put_text(payload, "throttle_writers", config->throttle_writers);
+	put_text(payload, "cpus", config->cpus);
+	put_given(payload, "nice", config->has_nice, config->nice);
+	put_text(payload, "guard", config->guard);
+}
+
+void gw_settings_take_given(struct json_object *started, struct gw_control_values *set,
+			    struct json_object *continued)
+{
+	static const char *const keys[] = {
+		"bandwidth_bytes_per_s", "downtime_limit_ns", "timeout_ns", "quiesce_deadline_ns",
+		"exec_timeout_ns", "max_rounds", "buffers", "restart_on_erase", "wait_switch",
+		"throttle_writers", "cpus", "nice", "guard",
+	};
+	struct json_object *value;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (!json_object_object_get_ex(continued, keys[i], &value))
+			continue;
+		gw_json_put_object(started, keys[i], json_object_get(value));
+		for (int s = 0; s < GW_CONTROL_SETTINGS; s++)
+			if (strcmp(gw_control_setting((enum gw_control_setting)s)->key, keys[i]) == 0)
+				set->mask &= ~(1u << s);
+	}
 }
 
 /* Where each setting is; those aside that are no such number. */

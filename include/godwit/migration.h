@@ -92,8 +92,8 @@ int gw_migration_run(const struct gw_migration_config *config,
 
 /*
  * Goes on with a migration whose process died, from its journal and pins. Of
- * config only name, state_dir, run_dir and resync are read (and limits, where
- * not zero, replace those of the journal). Without pins (after a reboot) it
+ * config only name, state_dir, run_dir and resync are read, and limits, which where
+ * given replace those of the journal, also for a later continuation. Without pins (after a reboot) it
  * refuses with 3 unless resync is set.
  */
 int gw_migration_continue(const struct gw_migration_config *config,

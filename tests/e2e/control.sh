@@ -84,20 +84,35 @@ paused() {
 	reported 'any(m["kind"] == "request" and m["text"].startswith("pause, by uid 0, process") for m in report["messages"])'
 }
 
-# What was set holds for the process that goes on, too.
+# What was set, or given to one that went on, holds for the process that goes on, too; the last word counts.
 set_and_continue() {
 	devices 64M
 	start || return 1
 	expect 0 control set "$NAME" bandwidth=2M downtime-limit=700ms max-rounds=9 guard=p99=900ms || return 1
 	expect 2 control set "$NAME" downtime-limit=2h && said "1.0 ms to 1 h" || return 1
+	die && expect 0 continue_migration --background --max-rounds 8 --exec-timeout 7s --wait-switch || return 1
+	set_are $((2 << 20)) 700000000 8 7000000000 || return 1
+	expect 0 control set "$NAME" exec-timeout=6s && die && expect 0 continue_migration --background || return 1
+	set_are $((2 << 20)) 700000000 8 6000000000 || return 1
+	expect 0 control set guard=off bandwidth=0 && wait_state waiting && expect 0 control cancel && all_gone
+}
+
+die() {
+	PID=$(field '["pid"]')
+	PIDS+=("$PID")
 	kill -KILL "$PID"
-	wait_for is_dead "$PID" || return 1
-	expect 0 continue_migration --background || return 1
-	[ "$(field '["settings"]["bandwidth_bytes_per_s"]')" = $((2 << 20)) ] &&
-		[ "$(field '["settings"]["downtime_limit_ns"]')" = 700000000 ] &&
+	wait_for is_dead "$PID"
+}
+
+# set_are BANDWIDTH DOWNTIME-LIMIT ROUNDS EXEC-TIMEOUT
+set_are() {
+	[ "$(field '["settings"]["bandwidth_bytes_per_s"]')" = "$1" ] &&
+		[ "$(field '["settings"]["downtime_limit_ns"]')" = "$2" ] &&
 		[ "$(field '["settings"]["guard"]')" = p99=900ms ] &&
-		[ "$(field '["settings"]["max_rounds"]')" = 9 ] || { field '["settings"]'; return 1; }
-	expect 0 control cancel && all_gone
+		[ "$(field '["settings"]["max_rounds"]')" = "$3" ] &&
+		[ "$(field '["settings"]["exec_timeout_ns"]')" = "$4" ] && return 0
+	field '["settings"]'
+	return 1
 }
 
 # While the engine's thread waits for a command of the user's: answered at once, cancelled afterwards.

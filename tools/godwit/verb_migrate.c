@@ -180,6 +180,32 @@ int gw_migrate_settle(const struct gw_call *call)
 	return GW_EXIT_DONE;
 }
 
+/* What a continuation has from the journal and nowhere else. Return: the option's name, NULL if none is given. */
+static const char *find_fixed(const struct gw_migration_config *config)
+{
+	const struct {
+		bool is_given;
+		const char *name;
+	} rows[] = {
+		{ config->track != GW_TRACK_AUTO, "track" },
+		{ config->handoff != GW_MIGRATION_HANDOFF_AUTO, "handoff" },
+		{ config->exec_quiesce != NULL, "exec-quiesce" },
+		{ config->exec_switch != NULL, "exec-switch" },
+		{ config->exec_resume != NULL, "exec-resume" },
+		{ config->exec_abort != NULL, "exec-abort" },
+		{ config->verify != GW_VERIFY_NO, "verify" },
+		{ config->grain_bytes != 0, "grain" },
+		{ config->target_is_zero, "target-is-zero" },
+		{ config->free_space, "free-space" },
+		{ config->keep_state, "keep-state" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (rows[i].is_given)
+			return rows[i].name;
+	return NULL;
+}
+
 static int settle_operands(const struct gw_call *call)
 {
 	struct gw_migrate_settings *settings = call->settings;
@@ -199,6 +225,9 @@ static int settle_operands(const struct gw_call *call)
 					      call->operands[0]);
 	if (config->name != NULL || settings->dry_run)
 		return gw_verb_usage_error(call, "--continue excludes --name and --dry-run");
+	if (find_fixed(config) != NULL)
+		return gw_verb_usage_error(call, "--continue goes on as the migration was started: "
+					      "--%s cannot be given anew", find_fixed(config));
 	config->name = settings->continue_name;
 	return GW_EXIT_DONE;
 }
