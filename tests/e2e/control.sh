@@ -360,7 +360,9 @@ only_the_owner() {
 documents() {
 	local line
 	devices 32M
-	start --verify && expect 0 control pause || return 1
+	expect 0 migrate "$SOURCE" "$TARGET" --handoff none --background --bandwidth 2M --verify -o json || return 1
+	PIDS+=("$(field '["pid"]')")
+	fits background <"$SCRATCH/out" && expect 0 control pause || return 1
 	"$GODWIT" status --run-dir "$SCRATCH/run" -o json | fits control-status || return 1
 	"$GODWIT" list --run-dir "$SCRATCH/run" -o json | fits list || return 1
 	background sh -c "'$GODWIT' watch --run-dir '$SCRATCH/run' -o json >'$SCRATCH/events'"
@@ -382,6 +384,7 @@ documents() {
 	for line in control-list control-done control-refusal; do
 		fits $line <"$SCRATCH/$line" || { cat "$SCRATCH/$line"; return 1; }
 	done
+	is_documented "$SCRATCH/control-list" || return 1
 	wait "$BACKGROUND" || return 1
 	while IFS= read -r line; do
 		fits control-event <<< "$line" || { echo "# $line"; return 1; }
@@ -389,6 +392,29 @@ documents() {
 	for line in '"event":"request","command":"set"' '"event":"state"' '"event":"ended","exit_code":0' '"text":"switching:'; do
 		grep -q "$line" "$SCRATCH/events" || { echo "# no $line"; return 1; }
 	done
+}
+
+# is_documented FILE: what can be asked in which state, and what else the reply to list tells of, is in docs/control.md.
+is_documented() {
+	python3 - "$1" "$HERE/../../docs/control.md" <<-'PY'
+		import json, sys
+		told, page = json.load(open(sys.argv[1])), open(sys.argv[2]).read()
+		rows = [[cell.strip() for cell in line.split("|")[1:-1]]
+		        for line in page.split("\n## States\n\n")[1].split("\n\n")[0].splitlines()]
+		written = {}
+		for row in rows[2:]:
+		    for state in row[0].split(","):
+		        written[state.split("(")[0].strip()] = {name for name, cell in zip(rows[0][1:], row[1:]) if cell}
+		possible = {state["name"]: {one["name"] for one in told["commands"] if state["name"] in one["states"] and one["changes"]}
+		            for state in told["states"]}
+		faults = [f"{state}: possible are {possible.get(state)}, written is {written.get(state)}"
+		          for state in {*possible, *written} if possible.get(state) != written.get(state)]
+		names = [one["name"] for one in told["commands"]] + [one["name"] for command in told["commands"] for one in command["arguments"]]
+		faults += [f"{name} is not in the page" for name in names if f"`{name}`" not in page]
+		for fault in faults:
+		    print("#", fault)
+		sys.exit(1 if faults else 0)
+	PY
 }
 
 # What a service manager hears.

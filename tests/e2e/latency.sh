@@ -73,6 +73,7 @@ on_loop() {
 each_once() {
 	watch "$LOOP" && load "$LOOP" && stop_watching || return 1
 	saw 'near(reads, 3000) and near(writes, 2000) and copier == 0 and not_timed == 0' || return 1
+	python3 "$HERE/../cli/schema.py" "$HERE/../../docs/schema/track.schema.json" lines <"$SCRATCH/lines" || return 1
 	# Times that are times: longer than nothing, and no longer than the whole took.
 	saw 'all(0 < line[kind]["p50_ns"] <= line[kind]["p99_ns"] <= line[kind]["p999_ns"] <=
 		line[kind]["max_ns"] < 60e9 for line in lines for kind in ("read", "write") if line[kind]["count"])' &&

@@ -226,6 +226,12 @@ reported() {
 	PY
 }
 
+# report_fits: the report is what its schema says.
+report_fits() {
+	"$GODWIT" report "$SCRATCH/state" -o json >"$SCRATCH/report" &&
+		python3 "$HERE/../cli/schema.py" "$HERE/../../docs/schema/report.schema.json" <"$SCRATCH/report"
+}
+
 nothing_left() {
 	local bad=0
 	if [ -e "/sys/fs/bpf/godwit/${NAME:-t$$}" ]; then

@@ -120,7 +120,7 @@ only_with_it() {
 		t['former_bytes_per_s'] == $FORMER and (1 << 20) <= t['lowest_bytes_per_s'] < $FORMER and
 		t['write_before_bytes_per_s'] > t['write_after_bytes_per_s'])(report['throttle'])" &&
 		reported "[m['kind'] for m in report['messages']].count('throttled') == report['throttle']['steps'] + 1" &&
-		reported "report['blackout']['total_ns'] > 0"
+		reported "report['blackout']['total_ns'] > 0" && report_fits
 }
 
 cancelled() {
