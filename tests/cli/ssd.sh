@@ -66,6 +66,19 @@ full_disk() {
 	prints '' write 8 write 1572864 read 0 || return 1
 	kill "$pid" && wait "$pid"
 }
+# A pipe with a reader that never reads: more commands than it has room for lines.
+stalled_trace() {
+	local words=() i status
+	mkfifo stalled
+	exec 9<>stalled
+	for ((i = 0; i < 800; i++)); do words+=(write $((i % 64))); done
+	start --subsystem stalled-a,size=1MiB --listen 0 --listen 1 --trace stalled
+	prints '' "${words[@]}"
+	status=$?
+	kill "$pid" && wait "$pid" || status=1
+	exec 9>&-
+	[ $status = 0 ] && grep -q ' commands are not in the trace$' said
+}
 # What was cached has no room in the end: nobody is to take it for kept.
 full_in_the_end() {
 	local status
@@ -135,6 +148,7 @@ if command -v python3 >/dev/null; then
 	start --subsystem a,config=drive.conf --listen 0 --listen 1
 	check "what was saved is the current value of a new process" prints 333 get 4
 	stop
+	check "a trace that nobody reads holds up no command, and is told to lack some" stalled_trace
 fi
 if command -v python3 >/dev/null && unshare -m true 2>/dev/null; then
 	check "a full file system fails commands, and not the process" unshare -m bash -u -c full_disk
