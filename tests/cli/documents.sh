@@ -27,6 +27,13 @@ check "verify, same" fits verify 0 verify a b
 check "verify, different" fits verify 1 verify a c --settle 1ms
 check "check, no source" fits check 3 check nowhere b
 check "check, same file" fits check 3 check a a
+# Each row of the check, with these names, is in its page; those of NVMe drives need a drive.
+rows_are_documented() {
+	"$GODWIT" check a b --track none --handoff none -o json 2>/dev/null | sed -n 's/^ *"id": "\(..*\)",$/\1/p' | sort >rows
+	sed -n 's/^| `\([a-z-]*\)` .*/\1/p' "$ROOT/docs/check.md" | grep -v '^nvme-' | sort >written
+	[ "$(wc -l <rows)" -ge 30 ] && diff rows written
+}
+check "rows of the check are in its page" rows_are_documented
 "$GODWIT" verify a b -o json >good 2>/dev/null
 check "a key too many is noticed" notices < <(sed '2a "more": 1,' good)
 check "a key too few is noticed" notices < <(grep -v '"equal"' good)
