@@ -51,6 +51,9 @@ admin_harmless() {
 }
 nvme_sanitize() { nvme sanitize "$1.ctrl" -a 2; }
 nvme_security() { nvme security-send "$1.ctrl" -p 0 -s 0 -t 8 -f "$SCRATCH/data"; }
+# Both with 4 KiB of zeroes: a namespace of no blocks, a list of no controllers.
+nvme_create_ns() { admin_passthru "$1" -o 0x0d --cdw10=0 -l 4096 -w -i /dev/zero; }
+nvme_detach_ns() { admin_passthru "$1" -o 0x15 -n "$2" --cdw10=1 -l 4096 -w -i /dev/zero; }
 nvme_format() { nvme format "$1" -f -n "$2"; }
 zone_write() { data "$3" && nvme write "$1" -s "$2" -c $(($3 - 1)) -z $(($3 * 512)) -d "$SCRATCH/data"; }
 zone_append() { data "$3" && nvme zns zone-append "$1" -s "$2" -z $(($3 * 512)) -d "$SCRATCH/data"; }
@@ -169,6 +172,9 @@ run "an unknown admin opcode" row 'whole vendor specific .admin opcode 0xc1' fai
 run "Security Send, an attempt" row 'whole Security Send' any $A nvme_security
 run "Sanitize, an attempt" row 'whole sanitize' any $A nvme_sanitize
 run "not again: this drive cannot sanitize" row none ok $A true
+run "namespace creation, an attempt" row none fails $A nvme_create_ns
+run "Namespace Attachment of another, an attempt" row none fails $A nvme_detach_ns 9
+run "Namespace Attachment of it, an attempt" row 'whole namespace' fails $A nvme_detach_ns 1
 run "mkfs and files on ext4" changes_are_marked $A file_system $A
 run "fstrim" changes_are_marked $A trimmed $A
 run "Format of another namespace" row none any $A nvme_format 9
