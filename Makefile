@@ -287,7 +287,7 @@ vm_lanes_of_check := vm/6.1 vm/6.12-full vm/ssd
 # The longest one begins at once; whoever is through takes the next one.
 vm_lane_beside := vm/7.x
 check-vm: lab-tree ## in virtual machines: NVMe drives, several kernels (GW_VM_ONLY=TEST)
-	$(run_tests) $(filter-out $(vm_lane_beside),$(vm_lanes)) -- $(vm_lane_beside)
+	$(run_tests) $(filter-out vm/ssd $(vm_lane_beside),$(vm_lanes)) -- $(vm_lane_beside)
 
 .PHONY: conformance
 conformance: $(conform) ## host managed live migration against the software SSD: item, expected, got
