@@ -42,7 +42,7 @@ under() {
 frozen() {
 	mkfs.ext4 -qF /dev/lab/a && mount_at m /dev/lab/a && mkdir "$SCRATCH/m/w" || return 1
 	background "$WRITER" --run "$SCRATCH/m/w" "$SCRATCH/acks" >"$SCRATCH/writer" 2>&1
-	wait_for 20 test -s "$SCRATCH/acks" || return 1
+	wait_for test -s "$SCRATCH/acks" || return 1
 	expect 0 migrate /dev/lab/a /dev/lab/b --handoff freeze --downtime-limit 10s --verify --overwrite || return 1
 	wait "$BACKGROUND" 2>/dev/null
 	umount "$SCRATCH/m"
