@@ -264,15 +264,22 @@ void gw_job_leave_foreground(struct gw_job *job, bool to_record)
 
 /* ---- looking on, before and after ---- */
 
-/* Enough of each kind that comes at all. */
-static bool has_seen_enough(struct gw_foreground *fg, uint32_t allowed_ppm)
+/*
+ * Enough of each kind, but of one that comes so rarely that it would not have a limit of its own at
+ * the end either.
+ */
+static bool has_seen_enough(struct gw_foreground *fg, uint32_t allowed_ppm, uint64_t looked_ns)
 {
-	const uint64_t wanted = (uint64_t)BEFORE_JUDGEMENTS * gw_guard_ios_min(allowed_ppm);
+	const uint32_t ios_min = gw_guard_ios_min(allowed_ppm);
+	const double to_come = (double)BEFORE_NS_MAX / (double)looked_ns;
 
 	gw_latency_take_look(fg->source, &fg->now);
-	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++)
-		if (fg->now.kinds[kind].count != 0 && fg->now.kinds[kind].count < wanted)
+	for (int kind = 0; kind < GW_LATENCY_KINDS; kind++) {
+		const uint64_t count = fg->now.kinds[kind].count;
+
+		if (count < (uint64_t)BEFORE_JUDGEMENTS * ios_min && (double)count * to_come >= ios_min)
 			return false;
+	}
 	return true;
 }
 
@@ -311,7 +318,7 @@ int gw_job_measure_before(struct gw_job *job)
 		const uint64_t looked_ns = gw_now_ns(job->clock) - fg->stretch_began_ns;
 
 		if (looked_ns >= BEFORE_NS_MAX ||
-		    (looked_ns >= BEFORE_NS && has_seen_enough(fg, GW_PPM - spec.quantile_ppm)))
+		    (looked_ns >= BEFORE_NS && has_seen_enough(fg, GW_PPM - spec.quantile_ppm, looked_ns)))
 			break;
 		err = nap(job);
 		if (err < 0)
