@@ -204,16 +204,32 @@ struct list {
 	u64 count;			/* blocks, of a copy */
 };
 
-/* Of the entry at that place in the list; 0 if it is in no segment, or in two. */
-static __always_inline u64 address_in(const struct list *list, u64 at)
+/*
+ * Where the dword at that place in the list is; 0: nowhere. A user's list may lie across two pages
+ * anywhere, but no dword does: data that is not aligned to one goes through a copy of the kernel's
+ * own. A global function, so that the verifier does not follow each segment through all that comes after.
+ */
+__noinline u64 gw_address_in(const struct list *list, u64 at)
 {
+	if (list == NULL)
+		return 0;
 #pragma unroll
 	for (u32 i = 0; i < SEGMENTS_MAX; i++) {
 		if (at < list->bytes[i])
-			return at + list->entry_bytes <= list->bytes[i] ? list->address[i] + at : 0;
+			return at + sizeof(u32) <= list->bytes[i] ? list->address[i] + at : 0;
 		at -= list->bytes[i];
 	}
 	return 0;
+}
+
+static __always_inline u32 read_dword(struct list *list, u64 at)
+{
+	const u64 address = gw_address_in(list, at);
+	u32 value = 0;
+
+	if (address == 0 || bpf_probe_read_kernel(&value, sizeof(value), (void *)address) != 0)
+		list->is_lost = true;
+	return value;
 }
 
 /* Of a sum that it sees, the verifier would follow each value that it can have. */
@@ -225,28 +241,24 @@ __noinline u64 gw_add(u64 a, u64 b)
 static long read_entry(u32 number, void *context)
 {
 	struct list *const list = context;
-	const u64 address = address_in(list, (u64)number * list->entry_bytes);
-	struct gw_nvme_copy_range copy;
-	struct gw_nvme_dsm_range range;
+	const u64 at = (u64)number * list->entry_bytes;
 	struct extent extent;
+	u32 count, low = 0, high = 0;
 
-	if (address == 0) {
-		list->is_lost = true;
-		return 1;
-	}
 	if (list->is_copy) {
-		if (bpf_probe_read_kernel(&copy, sizeof(copy), (void *)address) != 0) {
-			list->is_lost = true;
-			return 1;
-		}
-		list->count = gw_add(list->count, copy.count_minus1 + 1ull);
+		count = read_dword(list, at + offsetof(struct gw_nvme_copy_range, count_minus1));
+	} else {
+		count = read_dword(list, at + offsetof(struct gw_nvme_dsm_range, count));
+		low = read_dword(list, at + offsetof(struct gw_nvme_dsm_range, first));
+		high = read_dword(list, at + offsetof(struct gw_nvme_dsm_range, first) + sizeof(low));
+	}
+	if (list->is_lost)
+		return 1;
+	if (list->is_copy) {
+		list->count = gw_add(list->count, (count & 0xffff) + 1ull);
 		return 0;
 	}
-	if (bpf_probe_read_kernel(&range, sizeof(range), (void *)address) != 0) {
-		list->is_lost = true;
-		return 1;
-	}
-	extent = extent_of_blocks(range.first, range.count);
+	extent = extent_of_blocks(low | (u64)high << 32, count);
 	mark(&extent);
 	if (!is_empty(&extent)) {
 		list->first = gw_min(list->first, extent.first);
@@ -357,7 +369,7 @@ static __always_inline struct extent mark_attempt(struct request *rq, const stru
 		/* The block layer's own: a bio is a range. */
 		if (!is_passthrough(rq))
 			return mark_ranges(rq->bio);
-		return mark_list(rq, sqe);
+		/* fall through */
 	case GW_NVME_CHANGES_COPIED:
 		return mark_list(rq, sqe);
 	case GW_NVME_CHANGES_APPENDED:
