@@ -24,20 +24,32 @@
 /* What libbpf says: the first complaint is the one that helps. One start at a time per thread. */
 static _Thread_local struct gw_diag *print_diag;
 static _Thread_local char complaint[256];
+/* Of the verifier's log, the last line before its statistics: why it refuses the program. */
+static _Thread_local char verdict[256];
+
+static void keep(char kept[static 256], const char *line)
+{
+	snprintf(kept, 256, "%.255s", strncmp(line, "libbpf: ", 8) == 0 ? line + 8 : line);
+}
 
 static int print(enum libbpf_print_level level, const char *format, va_list args)
 {
-	char line[512];
-	size_t length;
+	char *text, *line, *rest;
+	bool is_log;
 
-	vsnprintf(line, sizeof(line), format, args);
-	length = strcspn(line, "\n");
-	line[length] = '\0';
-	if (level == LIBBPF_WARN && complaint[0] == '\0')
-		snprintf(complaint, sizeof(complaint), "%.255s",
-			 strncmp(line, "libbpf: ", 8) == 0 ? line + 8 : line);
-	if (level != LIBBPF_DEBUG)
+	if (level == LIBBPF_DEBUG || vasprintf(&text, format, args) < 0)
+		return 0;
+	is_log = strstr(text, "-- BEGIN PROG LOAD LOG --") != NULL;
+	for (line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
 		gw_say(print_diag, GW_DEBUG, "%s", line);
+		if (level == LIBBPF_WARN && complaint[0] == '\0')
+			keep(complaint, line);
+		if (is_log && strncmp(line, "processed ", 10) == 0)
+			is_log = false;
+		else if (is_log)
+			keep(verdict, line);
+	}
+	free(text);
 	return 0;
 }
 
@@ -46,14 +58,16 @@ void gw_load_listen(struct gw_diag *diag)
 	libbpf_set_print(print);
 	print_diag = diag;
 	complaint[0] = '\0';
+	verdict[0] = '\0';
 }
 
 int gw_load_fail(struct gw_diag *diag, int err, const char *what)
 {
 	assert(err < 0);
 	print_diag = NULL;
-	return gw_fail_exit(diag, GW_EXIT_CANNOT, err, "cannot %s: %s%s%s%s", what, strerror(-err),
+	return gw_fail_exit(diag, GW_EXIT_CANNOT, err, "cannot %s: %s%s%s%s%s%s", what, strerror(-err),
 			    complaint[0] != '\0' ? " (" : "", complaint,
+			    verdict[0] != '\0' ? "; the verifier: " : "", verdict,
 			    complaint[0] != '\0' ? ")" : "");
 }
 
