@@ -27,28 +27,39 @@ struct {
 	__type(value, struct gw_bpf_slot);
 } gw_strays SEC(".maps");
 
+struct ranges {
+	struct bio *bio;		/* the next one */
+	struct extent hull;
+};
+
+static long mark_range(u32 number, void *context)
+{
+	struct ranges *const ranges = context;
+	struct bio *const bio = ranges->bio;
+	const u64 first = BPF_CORE_READ(bio, bi_iter.bi_sector);
+	const u64 end = first + (BPF_CORE_READ(bio, bi_iter.bi_size) >> 9);
+
+	gw_mark(first, end);
+	ranges->hull.first = gw_min(ranges->hull.first, first);
+	ranges->hull.end = gw_max(ranges->hull.end, end);
+	ranges->bio = BPF_CORE_READ(bio, bi_next);
+	return ranges->bio == NULL;
+}
+
 /*
  * The ranges of a discard: a bio each, merged or not (NVMe, virtio); the request's
  * own sector and length are those of a contiguous one. Return: their hull.
  */
 static __always_inline struct extent mark_ranges(struct bio *bio)
 {
-	struct extent hull = { ~0ull, 0 };
+	struct ranges ranges = { bio, { ~0ull, 0 } };
 
-	/* No branch in here: the verifier would follow each through all ranges. */
-	for (u32 i = 0; i < GW_DISCARD_RANGES_MAX && bio != NULL; i++) {
-		const u64 first = bio->bi_iter.bi_sector;
-		const u64 end = first + (bio->bi_iter.bi_size >> 9);
-
-		gw_mark(first, end);
-		hull.first = gw_min(hull.first, first);
-		hull.end = gw_max(hull.end, end);
-		bio = bio->bi_next;
-	}
 	if (bio != NULL)
+		bpf_loop(GW_DISCARD_RANGES_MAX, mark_range, &ranges, 0);
+	if (ranges.bio != NULL)
 		raise(GW_STATE_MANY_RANGES);
-	clip(&hull);
-	return hull;
+	clip(&ranges.hull);
+	return ranges.hull;
 }
 
 static __always_inline void mark_slot(const struct gw_bpf_slot *slot)

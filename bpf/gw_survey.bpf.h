@@ -45,6 +45,20 @@ struct survey {
 	bool is_lost;			/* the tables are not what they should be */
 };
 
+enum { NOT_OURS, SEEN, UNSEEN };
+
+/* A global function: the verifier looks at it once, not in each loop that leads to it. */
+__noinline int gw_survey_request(u64 request)
+{
+	struct request *const rq = (void *)request;
+	struct gw_bpf_slot *slot;
+
+	if (!gw_may_change(rq))
+		return NOT_OURS;
+	slot = gw_slot_of(rq);
+	return slot != NULL && slot->holder == request ? SEEN : UNSEEN;
+}
+
 /*
  * A request is in flight from after its submission program to before its completion programs;
  * drivers that do not use the state in between have it so until they are through.
@@ -53,18 +67,19 @@ static long survey_tag(u32 tag, void *context)
 {
 	struct survey *const survey = context;
 	struct request *rq = NULL;
-	struct gw_bpf_slot *slot;
+	int is;
 
 	if (bpf_probe_read_kernel(&rq, sizeof(rq), survey->requests + tag) != 0)
 		survey->is_lost = true;
 	if (rq == NULL ||
 	    BPF_CORE_READ(rq, state) != bpf_core_enum_value(enum mq_rq_state, MQ_RQ_IN_FLIGHT) ||
 	    BPF_CORE_READ(rq, q) != survey->queue ||
-	    BPF_CORE_READ(rq, mq_hctx, queue_num) != survey->hw_queue || !gw_may_change(rq))
+	    BPF_CORE_READ(rq, mq_hctx, queue_num) != survey->hw_queue)
 		return 0;
-	survey->found.in_flight++;
-	slot = gw_slot_of(rq);
-	if (slot == NULL || slot->holder != (u64)rq)
+	is = gw_survey_request((u64)rq);
+	if (is != NOT_OURS)
+		survey->found.in_flight++;
+	if (is == UNSEEN)
 		survey->found.unseen++;
 	return 0;
 }

@@ -381,24 +381,35 @@ int gw_load_check_kernel(struct gw_diag *diag)
 	return 0;
 }
 
-uint64_t gw_kernel_symbol(const char *name)
+/* Return: whether the line is of that symbol. */
+static bool is_symbol(const char *line, const char *name, uint64_t *address)
+{
+	unsigned long long at;
+	char symbol[256], type;
+
+	/* Most lines need no more than that. */
+	if (strstr(line, name) == NULL ||
+	    sscanf(line, "%llx %c %255[^ .\t\n]", &at, &type, symbol) != 3 || at == 0 ||
+	    strcmp(symbol, name) != 0)
+		return false;
+	*address = at;
+	return true;
+}
+
+void gw_kernel_symbols(size_t count, const char *const names[], uint64_t addresses[])
 {
 	FILE *const file = fopen("/proc/kallsyms", "re");
-	char line[512], symbol[256], type;
-	unsigned long long address, found = 0;
+	size_t found = 0;
+	char line[512];
 
+	memset(addresses, 0, count * sizeof(addresses[0]));
 	if (file == NULL)
-		return 0;
-	while (found == 0 && fgets(line, sizeof(line), file) != NULL) {
-		/* Most of a hundred thousand lines need no more than that. */
-		if (strstr(line, name) == NULL)
-			continue;
-		if (sscanf(line, "%llx %c %255[^ .\t\n]", &address, &type, symbol) == 3 &&
-		    strcmp(symbol, name) == 0)
-			found = address;
-	}
+		return;
+	while (found < count && fgets(line, sizeof(line), file) != NULL)
+		for (size_t i = 0; i < count; i++)
+			if (addresses[i] == 0 && is_symbol(line, names[i], &addresses[i]))
+				found++;
 	fclose(file);
-	return found;
 }
 
 /* By the name that the object gives it; NULL: made by user space alone. */

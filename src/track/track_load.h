@@ -115,8 +115,11 @@ struct gw_object {
 
 extern const struct gw_object gw_object_block, gw_object_nvme;
 
-/* Where the kernel has that symbol; 0 if it is not listed. Modules' are found, too. */
-uint64_t gw_kernel_symbol(const char *name);
+/*
+ * Where the kernel has these symbols; 0 for one that is not listed. Modules' are found, too. One
+ * pass through all of the kernel's, which are more than a hundred thousand.
+ */
+void gw_kernel_symbols(size_t count, const char *const names[], uint64_t addresses[]);
 
 /* Programs loaded and not yet attached; map_fds and link_fds are -1 where there is none. */
 struct gw_load {

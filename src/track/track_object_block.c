@@ -38,6 +38,7 @@ static void set_up_block(void *opened, const struct gw_plan *plan)
 {
 	struct gw_block *const skeleton = opened;
 	const uint64_t first = plan->node.disk_first_sector;
+	uint64_t chain_endio;
 
 	for (unsigned int link = 0; link < GW_LINKS; link++) {
 		const char *const unwanted = program_name(!plan->bio_based, link);
@@ -64,8 +65,10 @@ static void set_up_block(void *opened, const struct gw_plan *plan)
 	skeleton->rodata->gw_zone_sectors = plan->zone_sectors;
 	skeleton->rodata->gw_empty_passthrough_writes =
 		strncmp(plan->node.disk_name, "nvme", 4) == 0;
-	if (plan->bio_based)
-		skeleton->rodata->gw_chain_endio = gw_kernel_symbol("bio_chain_endio");
+	if (plan->bio_based) {
+		gw_kernel_symbols(1, (const char *[]){ "bio_chain_endio" }, &chain_endio);
+		skeleton->rodata->gw_chain_endio = chain_endio;
+	}
 }
 
 static int load_block(void *skeleton)

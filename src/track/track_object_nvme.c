@@ -45,6 +45,9 @@ static void set_up_nvme(void *opened, const struct gw_plan *plan)
 	const struct gw_nvme_place *const nvme = &plan->node.nvme;
 	const uint64_t first = plan->node.disk_first_sector;
 	const uint32_t controllers = gw_plan_controllers(plan);
+#ifdef __x86_64__
+	uint64_t bases[2];
+#endif
 
 	skeleton->rodata->gw_subsystem = (int)nvme->subsystem;
 	skeleton->rodata->gw_head = (int)nvme->head;
@@ -71,8 +74,9 @@ static void set_up_nvme(void *opened, const struct gw_plan *plan)
 	skeleton->rodata->gw_is_format_wide = gw_nvme_ask_format_is_wide(nvme);
 	skeleton->rodata->gw_reads_mark = plan->reads_mark;
 #ifdef __x86_64__
-	skeleton->rodata->gw_vmemmap_base_at = gw_kernel_symbol("vmemmap_base");
-	skeleton->rodata->gw_page_offset_base_at = gw_kernel_symbol("page_offset_base");
+	gw_kernel_symbols(2, (const char *[]){ "vmemmap_base", "page_offset_base" }, bases);
+	skeleton->rodata->gw_vmemmap_base_at = bases[0];
+	skeleton->rodata->gw_page_offset_base_at = bases[1];
 #endif
 }
 
@@ -96,6 +100,9 @@ const struct gw_object gw_object_nvme = {
 
 bool gw_track_nvme_is_there(void)
 {
-	return gw_kernel_symbol("__traceiter_nvme_setup_cmd") != 0 &&
-	       gw_kernel_symbol("__traceiter_nvme_complete_rq") != 0;
+	uint64_t addresses[2];
+
+	gw_kernel_symbols(2, (const char *[]){ "__traceiter_nvme_setup_cmd", "__traceiter_nvme_complete_rq" },
+			  addresses);
+	return addresses[0] != 0 && addresses[1] != 0;
 }
