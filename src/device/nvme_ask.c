@@ -56,12 +56,12 @@ int gw_nvme_ask_identify(const struct gw_nvme_place *nvme, uint8_t cns,
 	return gw_nvme_ask(nvme, &command);
 }
 
-int gw_nvme_ask_log(const struct gw_nvme_place *nvme, uint8_t log, void *data, size_t bytes)
+static int ask_log(const struct gw_nvme_place *nvme, uint32_t nsid, uint8_t log, void *data, size_t bytes)
 {
 	const uint32_t dwords_minus1 = (uint32_t)(bytes / 4 - 1);
 	struct nvme_passthru_cmd command = {
 		.opcode = GW_NVME_GET_LOG_PAGE,
-		.nsid = GW_NVME_NSID_ALL,
+		.nsid = nsid,
 		.addr = (uintptr_t)data,
 		.data_len = (uint32_t)bytes,
 		.cdw10 = log | (dwords_minus1 & 0xffff) << 16,
@@ -72,6 +72,11 @@ int gw_nvme_ask_log(const struct gw_nvme_place *nvme, uint8_t log, void *data, s
 	return gw_nvme_ask(nvme, &command);
 }
 
+int gw_nvme_ask_log(const struct gw_nvme_place *nvme, uint8_t log, void *data, size_t bytes)
+{
+	return ask_log(nvme, GW_NVME_NSID_ALL, log, data, bytes);
+}
+
 bool gw_nvme_ask_format_is_wide(const struct gw_nvme_place *nvme)
 {
 	uint8_t controller[GW_NVME_IDENTIFY_BYTES];
@@ -80,13 +85,21 @@ bool gw_nvme_ask_format_is_wide(const struct gw_nvme_place *nvme)
 	       (controller[FNA_AT] & FNA_ALL_NAMESPACES) != 0;
 }
 
+static bool is_in_progress(const uint8_t *sanitize_status)
+{
+	return (sanitize_status[2] & SANITIZE_STATE) == SANITIZE_IN_PROGRESS;
+}
+
 bool gw_nvme_ask_is_sanitizing(const struct gw_nvme_place *nvme)
 {
-	uint8_t log[20], controller[GW_NVME_IDENTIFY_BYTES];
+	uint8_t whole[20], own[20], controller[GW_NVME_IDENTIFY_BYTES];
 	uint32_t sanicap;
 
-	if (gw_nvme_ask_log(nvme, LOG_SANITIZE_STATUS, log, sizeof(log)) == 0)
-		return (log[2] & SANITIZE_STATE) == SANITIZE_IN_PROGRESS;
+	/* Where namespaces are sanitized by themselves, each has its own status; other drives may refuse that. */
+	if (ask_log(nvme, nvme->nsid, LOG_SANITIZE_STATUS, own, sizeof(own)) == 0 && is_in_progress(own))
+		return true;
+	if (gw_nvme_ask_log(nvme, LOG_SANITIZE_STATUS, whole, sizeof(whole)) == 0)
+		return is_in_progress(whole);
 	/* No such log; a drive that cannot sanitize needs none, and has refused the command. */
 	if (gw_nvme_ask_identify(nvme, 1, controller) < 0)
 		return true;

@@ -30,7 +30,7 @@ int gw_nvme_ask_log(const struct gw_nvme_place *nvme, uint8_t log, void *data, s
 
 /* May formatting another namespace format this one? True also if the drive does not say. */
 bool gw_nvme_ask_format_is_wide(const struct gw_nvme_place *nvme);
-/* Is a sanitize operation under way? True also if the drive does not say. */
+/* Is the subsystem or the namespace being sanitized? True also if the drive does not say. */
 bool gw_nvme_ask_is_sanitizing(const struct gw_nvme_place *nvme);
 
 #endif
