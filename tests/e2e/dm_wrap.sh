@@ -41,7 +41,7 @@ swapped_to() {
 # Of a partition its own sectors count; of a disk with partitions in use there is no such device.
 partition() {
 	loop source 64M
-	addpart "$LOOP" 1 2048 65536 && wait_for 5 test -b "${LOOP}p1" || { SKIP="no partitions"; return 0; }
+	addpart "$LOOP" 1 2048 65536 && wait_for test -b "${LOOP}p1" || { SKIP="no partitions"; return 0; }
 	mkfs.ext4 -qF "${LOOP}p1" && mount_at m "${LOOP}p1" || return 1
 	expect 0 wrap "${LOOP}p1" && grep -q "'0 65536 linear ${LOOP}p1 0'" "$SCRATCH/out" || return 1
 	expect 3 wrap "$LOOP" && said 'mounted from a partition' && [ ! -s "$SCRATCH/out" ]

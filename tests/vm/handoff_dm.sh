@@ -72,8 +72,9 @@ holds_all() {
 
 swap() { "$1" migrate $S $T --handoff dm:data --name $NAME --overwrite --state-dir "$SCRATCH/state" \
 	--run-dir "$SCRATCH/run" "${@:2}" >"$SCRATCH/out" 2>"$SCRATCH/err"; }
-cleanup() { expect 0 "$GODWIT" cleanup $NAME --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" \
+cleanup_by() { "$1" cleanup $NAME --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" \
 	>"$SCRATCH/out" 2>"$SCRATCH/err"; }
+cleanup() { expect 0 cleanup_by "$GODWIT"; }
 
 swapped() {
 	begin && expect 0 swap "$GODWIT" --verify && maps "$T_NUMBERS" && goes_on && nothing_left &&
@@ -101,10 +102,12 @@ dead_after() {
 	return $result
 }
 
-# group_dead STEP NUMBERS: godwit dies at the step, and its watchdog; cleanup has the last word.
+# group_dead STEP NUMBERS [STEP-OF-CLEANUP]: godwit dies at the step, and its watchdog, and a first
+# cleanup; the next has the last word.
 group_dead() {
 	begin && dead_with_watchdog "$1" "$GODWIT_FAULT" migrate $S $T --handoff dm:data --name $NAME \
 		--overwrite --state-dir "$SCRATCH/state" --run-dir "$SCRATCH/run" &&
+		{ [ $# -lt 3 ] || GODWIT_KILL_AT=$3 expect 137 cleanup_by "$GODWIT_FAULT"; } &&
 		cleanup && maps "$2" && goes_on && cleanup && maps "$2" && goes_on && nothing_left && holds_all
 	local result=$?
 	end
@@ -114,6 +117,9 @@ group_dead() {
 run "swapped under its writer" swapped
 run "killed before the commit: back on the source, and --continue" dead_before handoff-loaded
 run "killed after the commit: on the target" dead_after committed
+run "killed after the commit, the device resumed: on the target" dead_after handoff-dm-resumed
 run "killed with its watchdog before the commit: cleanup goes back" group_dead handoff-loaded "$S_NUMBERS"
 run "killed with its watchdog after the commit: cleanup goes on" group_dead committed "$T_NUMBERS"
+run "killed with its watchdog, cleanup with the table loaded anew: cleanup goes on" group_dead committed \
+	"$T_NUMBERS" handoff-dm-loaded-anew
 exit $FAILED
