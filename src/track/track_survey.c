@@ -166,7 +166,7 @@ int gw_block_await_unseen(struct gw_track *track, const struct gw_load *load, st
 				    "not ended within %s", survey.unseen, track->node.path, waited);
 	/* As if their submissions had been skipped a moment ago, which they have. */
 	block->header->misses_grew_ns[GW_PROGRAM_SUBMIT] = gw_now_ns(&gw_clock_monotonic);
-	gw_say(diag, GW_NOTE, "%s was never idle for %s: whether the writes from before the "
+	gw_say(diag, GW_NOTE, "%s was not seen idle within %s: whether the writes from before the "
 	       "tracking have ended could not be seen", track->node.path, waited);
 	return 0;
 }

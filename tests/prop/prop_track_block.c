@@ -292,6 +292,8 @@ static bool test_many_discards(bool zram)
 
 		io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, NULL, 0, 0);
 		sqe->cmd_op = BLOCK_URING_CMD_DISCARD;
+		/* This device cannot be asked not to wait. */
+		sqe->flags |= IOSQE_ASYNC;
 		sqe->addr = i * 40960;
 		memcpy(sqe->cmd, &(uint64_t){ 16384 }, sizeof(uint64_t));
 		expect(&f, i * 40960, 16384);
