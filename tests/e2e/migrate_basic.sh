@@ -36,7 +36,7 @@ fs_under_fio() {
 	loop target 512M; target=$LOOP
 	"mkfs.$type" -q "$source" || return 1
 	mount_at m "$source" || return 1
-	dd if=/dev/urandom of="$SCRATCH/m/ballast" bs=1M count=150 status=none
+	dd if=/dev/urandom bs=1M count=150 status=none | tee "$SCRATCH/m/ballast" | sha256sum >"$SCRATCH/sum"
 	background fio_once "$SCRATCH/m/once" 48M "$2" 5000
 	sleep 0.3
 	# fio keeps its lock file and state out of the way of the freeze: it writes below the mount only.
@@ -47,7 +47,7 @@ fs_under_fio() {
 	same "$source" "$target" || return 1
 	umount "$SCRATCH/m"
 	mount_at t "$target" || return 1
-	cmp "$SCRATCH/t/ballast" "$SCRATCH/t/ballast" || return 1
+	sha256sum <"$SCRATCH/t/ballast" | cmp - "$SCRATCH/sum" || return 1
 	umount "$SCRATCH/t"
 	case $type in
 	ext4) e2fsck -fn "$target" >"$SCRATCH/fsck" 2>&1 ;;
@@ -132,12 +132,12 @@ discards() {
 	loop target 512M; target=$LOOP
 	dd if=/dev/urandom of="$source" bs=1M oflag=direct status=none 2>/dev/null
 	background fio --name=trim --filename="$source" --rw=randtrimwrite --bs=16k,16k,64k --size=256M \
-		--direct=1 --ioengine=io_uring --iodepth=8 --rate_iops=3000 --time_based --runtime=30 \
+		--direct=1 --ioengine=io_uring --iodepth=8 --rate_iops=800 --time_based --runtime=30 \
 		--output=/dev/null
 	local fio=$BACKGROUND
 	background sh -c "sleep 1; exec blkdiscard -o $((300 << 20)) -l $((150 << 20)) '$source'"
 	expect 0 migrate "$source" "$target" --handoff exec --bandwidth 150M \
-		--exec-quiesce "kill -INT $fio; while kill -0 $fio || kill -0 $BACKGROUND; do sleep 0.02; done 2>/dev/null" \
+		--exec-quiesce "kill -TERM $fio; while kill -0 $fio || kill -0 $BACKGROUND; do sleep 0.02; done 2>/dev/null" \
 		--quiesce-deadline 60s --verify || return 1
 	same "$source" "$target"
 }
