@@ -39,7 +39,7 @@ nvme_uncorrectable() { nvme write-uncor "$1" -s "$2" -c $(($3 - 1)); }
 # The rest: DEVICE and the tool's own arguments.
 nvme_dsm() { nvme dsm "$1" "${@:2}"; }
 nvme_copy() { nvme copy "$1" "${@:2}"; }
-nvme_list() { tests/vm/nvme_list.py "$@"; }
+nvme_list() { "$PWD/build/e2e/nvme_list" "$@"; }
 nvme_compare() { head -c 4096 "$1" >"$SCRATCH/data"; nvme compare "$1" -s 0 -c 7 -z 4096 -d "$SCRATCH/data"; }
 nvme_read() { nvme read "$1" -s 0 -c 7 -z 4096 -d "$SCRATCH/data"; }
 nvme_flush() { nvme flush "$1" -n 1; }
@@ -164,11 +164,17 @@ run "Copy of two ranges" row '100 3' ok $A nvme_copy -d 800 -s 0,64 -b 7,15
 # Wherever in an entry the page ends, and with data that the kernel copies as it is aligned to nothing.
 for bytes in 4 8 12 16 24 25 0; do
 	run "Dataset Management, $bytes bytes of the list in the page before" row '16 1, 64 5, 256 1 = 128 8, 512 33, 2048 1' \
-		ok $A nvme_list $bytes dsm 128:8 512:33 2048:1
+		ok $A nvme_list ioctl $bytes dsm 128:8 512:33 2048:1
 done
 for bytes in 4 16 20 28 48 50; do
-	run "Copy, $bytes bytes of the list in the page before" row '100 3' ok $A nvme_list $bytes copy 0:8 64:16 800
+	run "Copy, $bytes bytes of the list in the page before" row '100 3' ok $A nvme_list ioctl $bytes copy 0:8 64:16 800
 done
+for way in "uring 4" "uring 0" "vec 12" "vec 16" "fixed 20"; do
+	run "Dataset Management by io_uring, $way" row '16 1, 64 5, 256 1 = 128 8, 512 33, 2048 1' \
+		ok $A.ng nvme_list $way dsm 128:8 512:33 2048:1
+	run "Copy by io_uring, $way" row '100 3' ok $A.ng nvme_list $way copy 0:8 64:16 800
+done
+run "a list that cannot be found" row 'whole .*ranges of an NVMe command' ok $A.ng nvme_list inside 20 dsm 128:8
 run "Write Uncorrectable, an attempt" row '500 1' any $A nvme_uncorrectable 4000 8
 run "Write past the end, an attempt" row none fails $A nvme_write 99999999 8
 run "Compare" row none any $A nvme_compare
