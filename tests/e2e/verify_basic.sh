@@ -225,9 +225,9 @@ refusals() {
 # The backing file shrinks: reads behind its end fail. The end and the LBA are named.
 read_errors() {
 	pair $((4 << 20)) || return 1
-	truncate -s 2M "$SCRATCH/b.img"
-	expect 4 verify "$A" "$B" && said "reading target $B at LBA 4096 " || return 1
-	expect 4 verify "$B" "$A" && said "reading source $B at LBA 4096 "
+	truncate -s 3M "$SCRATCH/b.img"
+	expect 4 verify "$A" "$B" && said "reading target $B at LBA 6144 " || return 1
+	expect 4 verify "$B" "$A" && said "reading source $B at LBA 6144 "
 }
 
 disappears() {
