@@ -159,8 +159,8 @@ static long mark_whole_word_coarse(u32 number, void *first_word)
 
 /*
  * Bits first to last of a bitmap, in at most GW_MARK_WORDS_MAX words of it. The words between are
- * a loop of the kernel's, whose body the verifier looks at once: it would follow one of ours round
- * by round, which was nine tenths of all that loading these programs took.
+ * a loop of the kernel's, whose body the verifier looks at once; it would follow one of ours round
+ * by round, in each program.
  */
 static __always_inline void mark_words(void *map, u64 first, u64 last,
 				       long (*mark_whole_word)(u32 number, void *first_word))
